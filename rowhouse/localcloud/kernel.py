@@ -270,7 +270,7 @@ async def serve(app: App, *, port: int = 0, lifespan: Literal["on", "off"] = "of
         lifespan=lifespan,
         ws=ws,
         timeout_graceful_shutdown=1,
-        server_header=False,  # type: ignore[arg-type]
+        server_header=False,
     )
     server = uvicorn.Server(config)
     task = asyncio.create_task(server._serve([listener]))  # noqa: SLF001 - serve() would take the process's signal handlers
