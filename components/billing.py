@@ -1,0 +1,67 @@
+"""Who pays: a Stripe customer, and a subscription unless the plan is free.
+
+The customer outlives the tenant (invoices hang on it). The subscription is protected: ending one is said in the
+tenant's file, not by deleting a resource.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import pulumi
+
+from components.cell import Cell
+from components.labels import marks
+from rowhouse.provider.sdk import billing
+
+__all__ = ["Billing", "BillingArgs"]
+
+
+@dataclass(frozen=True)
+class BillingArgs:
+    """What billing needs to know about its tenant."""
+
+    cell: Cell
+    tenant: str
+    owner_name: str
+    owner_email: str
+    plan: str
+    prices: Sequence[pulumi.Input[str]]
+    """Stripe prices of the plan; none for a free plan."""
+    active: bool
+    """False: the subscription is cancelled, its last use invoiced, and kept on record."""
+    extra: Mapping[str, str]
+
+
+class Billing(pulumi.ComponentResource):
+    """A tenant's customer and subscription."""
+
+    TOKEN = "rowhouse:index:Billing"  # noqa: S105 - a type token, not a credential
+
+    def __init__(self, name: str, args: BillingArgs, opts: pulumi.ResourceOptions | None = None) -> None:
+        """Register who pays for the tenant."""
+        super().__init__(self.TOKEN, name, None, opts)
+        metadata = {**marks(args.cell, args.tenant), **args.extra}
+        customer = billing.Customer(
+            f"{name}-customer",
+            name=args.owner_name,
+            email=args.owner_email,
+            metadata=metadata,
+            opts=pulumi.ResourceOptions(parent=self, retain_on_delete=True),
+        )
+        self.customer_id = customer.customer_id
+        self.subscription_id: pulumi.Output[str | None] = pulumi.Output.from_input(None)
+        if args.prices:
+            subscription = billing.Subscription(
+                f"{name}-subscription",
+                customer=customer.customer_id,
+                items=[{"price": price} for price in args.prices],
+                collection_method="send_invoice",
+                days_until_due=14,
+                metadata={**metadata, "plan": args.plan},
+                active=args.active,
+                opts=pulumi.ResourceOptions(parent=self, protect=True),
+            )
+            self.subscription_id = subscription.subscription_id
+        self.register_outputs({"customer_id": self.customer_id, "subscription_id": self.subscription_id})

@@ -1,0 +1,116 @@
+"""One instance on Fly: an app of its own in a private network of its own, a volume, a machine.
+
+The only way in is a private address on the edge's network: no public address is ever registered here. The app and
+the volume hold data and are protected; deleting the app would delete the volume with it. For the same reason the
+machine has no `deleted_with`: the engine would drop it from its state without asking Fly, and leave it running.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import pulumi
+
+from components.cell import Cell
+from components.labels import marks
+from rowhouse.provider.sdk import fly
+from rowhouse.spec import names
+from rowhouse.spec.model import App, Instance
+
+__all__ = ["FlyHost", "FlyHostArgs"]
+
+
+@dataclass(frozen=True)
+class FlyHostArgs:
+    """What a Fly host needs to know about its instance."""
+
+    cell: Cell
+    tenant: str
+    instance: Instance
+    app: App
+    env: Mapping[str, str]
+    secrets: Mapping[str, str]
+    """Name to `env:NAME` or `file:PATH`; resolved by the plugin, never kept in state."""
+    autostop: str
+    running: bool
+    """False: the machine is stopped and nothing starts it; its volume stays."""
+    edge_network: pulumi.Input[str]
+
+
+class FlyHost(pulumi.ComponentResource):
+    """A machine with its volume, reachable from the edge alone."""
+
+    TOKEN = "rowhouse:index:FlyHost"  # noqa: S105 - a type token, not a credential
+
+    def __init__(self, name: str, args: FlyHostArgs, opts: pulumi.ResourceOptions | None = None) -> None:
+        """Register the instance's host."""
+        super().__init__(self.TOKEN, name, None, opts)
+        child = pulumi.ResourceOptions(parent=self)
+        kept = pulumi.ResourceOptions(parent=self, protect=True)
+        cell, instance, app_file = args.cell, args.instance, args.app
+
+        app = fly.App(
+            f"{name}-app",
+            name=names.fly_app_name(cell.project, cell.stack, args.tenant, instance.name),
+            org=cell.fly_org,
+            network=names.fly_network_name(cell.project, cell.stack, args.tenant, instance.name),
+            opts=kept,
+        )
+        address = fly.Ip(f"{name}-address", app=app.name, type="private_v6", network=args.edge_network, org=cell.fly_org, opts=child)
+        volume = fly.Volume(
+            f"{name}-volume",
+            app=app.name,
+            name=names.volume_name(),
+            region=instance.region,
+            size_gb=instance.volume_gb,
+            cpus=instance.cpus,
+            memory_mb=instance.memory_mb,
+            opts=kept,
+        )
+        secrets = fly.Secrets(f"{name}-secrets", app=app.name, values=dict(args.secrets), opts=child) if args.secrets else None
+        machine = fly.Machine(
+            f"{name}-machine",
+            app=app.name,
+            name=names.machine_name(instance.name),
+            region=instance.region,
+            image=app_file.image,
+            env={**app_file.env, **args.env},
+            cpus=instance.cpus,
+            memory_mb=instance.memory_mb,
+            volume=volume.volume_id,
+            mount_path=app_file.data_dir,
+            services=[
+                {
+                    "protocol": "tcp",
+                    "internal_port": app_file.port,
+                    "min_machines_running": 0,
+                    "ports": [{"port": 80, "handlers": ["http"]}],
+                }
+            ],
+            checks={
+                "health": {
+                    "type": "http",
+                    "port": app_file.port,
+                    "method": "GET",
+                    "path": app_file.health_path,
+                    "interval": "15s",
+                    "timeout": "5s",
+                    "grace_period": "30s",
+                }
+            },
+            restart={"policy": "on-failure", "max_retries": 10},
+            metadata=marks(cell, args.tenant, instance.name),
+            autostop=args.autostop,
+            autostart=args.running,
+            running=args.running,
+            min_secrets_version=secrets.version if secrets else None,
+            opts=child,
+        )
+        self.app_name = app.name
+        self.upstream = pulumi.Output.concat("http://[", address.ip, "]:80")
+        self.machine_id = machine.machine_id
+        self.volume_id = volume.volume_id
+        self.register_outputs(
+            {"app_name": self.app_name, "upstream": self.upstream, "machine_id": self.machine_id, "volume_id": self.volume_id}
+        )
