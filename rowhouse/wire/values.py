@@ -54,8 +54,11 @@ _EXACT: Final = 2**53
 GRPC_OPTIONS: Final[list[tuple[str, int]]] = [
     ("grpc.max_send_message_length", 400 * 1024 * 1024),
     ("grpc.max_receive_message_length", 400 * 1024 * 1024),
+    ("grpc.max_metadata_size", 16 * 1024 * 1024),
+    ("grpc.absolute_max_metadata_size", 16 * 1024 * 1024),
 ]
-"""Message limits of both ends; the same 400 MB that Pulumi's own processes use."""
+"""Limits of both ends: messages as Pulumi's own processes have them (400 MB), and trailers as its Go client has them, because
+a partial creation travels in a trailer and gRPC's default of 8 KB would lose it."""
 
 
 class Unknown:
