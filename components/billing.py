@@ -27,11 +27,10 @@ class BillingArgs:
     owner_name: str
     owner_email: str
     plan: str
-    prices: Sequence[pulumi.Input[str]]
-    """Stripe prices of the plan; none for a free plan."""
+    items: Sequence[Mapping[str, pulumi.Input[str]]]
+    """Prices of the plan, `{"price": id}` or `{"lookupKey": key}`; none for a free plan."""
     active: bool
     """False: the subscription is cancelled, its last use invoiced, and kept on record."""
-    extra: Mapping[str, str]
 
 
 class Billing(pulumi.ComponentResource):
@@ -42,7 +41,7 @@ class Billing(pulumi.ComponentResource):
     def __init__(self, name: str, args: BillingArgs, opts: pulumi.ResourceOptions | None = None) -> None:
         """Register who pays for the tenant."""
         super().__init__(self.TOKEN, name, None, opts)
-        metadata = {**marks(args.cell, args.tenant), **args.extra}
+        metadata = marks(args.cell, args.tenant)
         customer = billing.Customer(
             f"{name}-customer",
             name=args.owner_name,
@@ -52,11 +51,11 @@ class Billing(pulumi.ComponentResource):
         )
         self.customer_id = customer.customer_id
         self.subscription_id: pulumi.Output[str | None] = pulumi.Output.from_input(None)
-        if args.prices:
+        if args.items:
             subscription = billing.Subscription(
                 f"{name}-subscription",
                 customer=customer.customer_id,
-                items=[{"price": price} for price in args.prices],
+                items=[dict(item) for item in args.items],
                 collection_method="send_invoice",
                 days_until_due=14,
                 metadata={**metadata, "plan": args.plan},

@@ -78,7 +78,7 @@ class Gate(pulumi.ComponentResource):
             host=args.host,
             opts=child,
         )
-        cloudflare.DnsRecord(
+        record = cloudflare.DnsRecord(
             f"{name}-dns",
             zone_id=cell.zone_id,
             name=args.hostname,
@@ -91,4 +91,5 @@ class Gate(pulumi.ComponentResource):
         )
         self.url = pulumi.Output.from_input(f"https://{args.hostname}")
         self.audience = application.aud
+        self.dns_id = record.id
         self.register_outputs({"url": self.url, "audience": self.audience})

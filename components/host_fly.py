@@ -30,6 +30,7 @@ class FlyHostArgs:
     instance: Instance
     app: App
     env: Mapping[str, str]
+    """Complete: the app's, the plan's and the tenant's own."""
     secrets: Mapping[str, str]
     """Name to `env:NAME` or `file:PATH`; resolved by the plugin, never kept in state."""
     autostop: str
@@ -75,7 +76,8 @@ class FlyHost(pulumi.ComponentResource):
             name=names.machine_name(instance.name),
             region=instance.region,
             image=app_file.image,
-            env={**app_file.env, **args.env},
+            env=dict(args.env),
+            cpu_kind=instance.cpu_kind,
             cpus=instance.cpus,
             memory_mb=instance.memory_mb,
             volume=volume.volume_id,
@@ -93,10 +95,10 @@ class FlyHost(pulumi.ComponentResource):
                     "type": "http",
                     "port": app_file.port,
                     "method": "GET",
-                    "path": app_file.health_path,
-                    "interval": "15s",
-                    "timeout": "5s",
-                    "grace_period": "30s",
+                    "path": app_file.health.path,
+                    "interval": f"{app_file.health.interval_s}s",
+                    "timeout": f"{app_file.health.timeout_s}s",
+                    "grace_period": f"{app_file.health.grace_s}s",
                 }
             },
             restart={"policy": "on-failure", "max_retries": 10},

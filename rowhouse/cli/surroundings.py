@@ -15,7 +15,7 @@ from urllib.parse import urlsplit
 
 from rowhouse.errors import RowhouseError
 
-__all__ = ["BASE_URLS", "EngineName", "EnvironmentProblemError", "TOKENS", "Surroundings", "find_root", "is_loopback", "surroundings"]
+__all__ = ["BASE_URLS", "TOKENS", "EngineName", "EnvironmentProblemError", "Surroundings", "find_root", "is_loopback", "surroundings"]
 
 EngineName = Literal["auto", "pulumi", "embedded"]
 

@@ -1,0 +1,128 @@
+"""One tenant: who pays, who may enter, and for each instance a host behind a gate.
+
+The parts of one instance depend on each other and on the cell's edge, never on another tenant: what breaks here
+stops here.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import pulumi
+import pulumi_cloudflare as cloudflare
+from rowhouse.spec.prices import monthly_price
+
+from components.billing import Billing, BillingArgs
+from components.cell import Cell
+from components.edge import Edge
+from components.gate import SESSION, Gate, GateArgs, includes_for
+from components.host_fly import FlyHost, FlyHostArgs
+from rowhouse.spec import model, names
+
+__all__ = ["Tenant", "TenantArgs"]
+
+
+@dataclass(frozen=True)
+class TenantArgs:
+    """What a tenant is made from."""
+
+    cell: Cell
+    tenant: model.Tenant
+    edge: Edge
+    prices: Sequence[Mapping[str, pulumi.Input[str]]]
+    """Items of the subscription, `{"price": id}` or `{"lookupKey": key}`; none for a free plan."""
+
+
+class Tenant(pulumi.ComponentResource):
+    """A tenant with all its instances."""
+
+    TOKEN = "rowhouse:index:Tenant"  # noqa: S105 - a type token, not a credential
+
+    def __init__(self, name: str, args: TenantArgs, opts: pulumi.ResourceOptions | None = None) -> None:
+        """Register the tenant `name`."""
+        super().__init__(self.TOKEN, name, None, opts)
+        child = pulumi.ResourceOptions(parent=self)
+        cell, tenant = args.cell, args.tenant
+
+        billing = Billing(
+            f"{name}-billing",
+            BillingArgs(
+                cell=cell,
+                tenant=tenant.id,
+                owner_name=tenant.owner.name,
+                owner_email=tenant.owner.email,
+                plan=tenant.plan.ref,
+                items=args.prices,
+                active=tenant.state in {"active", "suspended"},
+            ),
+            opts=child,
+        )
+        policy = cloudflare.ZeroTrustAccessPolicy(
+            f"{name}-members",
+            account_id=cell.account_id,
+            name=names.access_policy_name(cell.project, cell.stack, tenant.id),
+            decision="allow",
+            includes=includes_for(tenant.members),
+            session_duration=SESSION,
+            opts=child,
+        )
+        self.instances: dict[str, dict[str, Any]] = {}
+        self._last: list[pulumi.Output[Any]] = [billing.customer_id, billing.subscription_id]
+        for instance in tenant.instances:
+            part = f"{name}-{instance.name}"
+            host = FlyHost(
+                part,
+                FlyHostArgs(
+                    cell=cell,
+                    tenant=tenant.id,
+                    instance=instance,
+                    app=tenant.app,
+                    env=tenant.env,
+                    secrets=tenant.secrets,
+                    autostop=tenant.plan.lifecycle.autostop,
+                    running=tenant.is_active,
+                    edge_network=args.edge.network,
+                ),
+                opts=child,
+            )
+            gate = Gate(
+                f"{part}-gate",
+                GateArgs(
+                    cell=cell,
+                    tenant=tenant.id,
+                    instance=instance.name,
+                    hostname=names.hostname_for(instance, cell.zone),
+                    policy_id=policy.id,
+                    tunnel_id=args.edge.tunnel_id,
+                    upstream=host.upstream,
+                    upstream_host=host.app_name,
+                    host=instance.host,
+                    access="open" if tenant.is_active else "closed",
+                ),
+                opts=child,
+            )
+            self.instances[instance.name] = {
+                "url": gate.url,
+                "host": instance.host,
+                "app": host.app_name,
+                "machine": host.machine_id,
+                "volume": host.volume_id,
+            }
+            self._last += [host.machine_id, gate.dns_id]
+        self.summary: dict[str, Any] = {
+            "plan": tenant.plan.ref,
+            "state": tenant.state,
+            "customer": billing.customer_id,
+            "subscription": billing.subscription_id,
+            "monthly_price": f"{monthly_price(tenant.plan)} {tenant.plan.currency.upper()}",
+            "members": list(tenant.members),
+            "instances": self.instances,
+        }
+        self.register_outputs({"instances": self.instances, "customer": billing.customer_id, "subscription": billing.subscription_id})
+
+    async def settled(self) -> None:
+        """Wait until the tenant's last resources are answered, well or badly: the window of registrations moves on then."""
+        await asyncio.gather(*(output.future() for output in self._last), return_exceptions=True)
