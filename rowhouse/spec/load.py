@@ -1,0 +1,163 @@
+"""From a project's root to its fleet: read all, check all, report all.
+
+Does: read tenants/, plans/ and apps/ once each, and collect every problem of every file before anything is built. Does not: stop at the first
+problem, and does not read a clock, the environment or the network.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Generic, TypeVar
+
+from pydantic import BaseModel
+
+from rowhouse.errors import SpecError
+from rowhouse.spec.checks import ALL_CHECKS
+from rowhouse.spec.document import Document, parse
+from rowhouse.spec.explain import validated
+from rowhouse.spec.files import AppFile, CatalogFile, TenantFile
+from rowhouse.spec.model import App, Catalog, Fleet, Plan, Tenant
+from rowhouse.spec.problem import Problem, did_you_mean, listed, only_errors, sorted_problems
+from rowhouse.spec.resolve import resolved_app, resolved_catalog, resolved_tenant
+from rowhouse.spec.slug import show
+from rowhouse.spec.source import Source, read_folder
+
+__all__ = ["check_fleet", "load_fleet", "read_fleet"]
+
+M = TypeVar("M", bound=BaseModel)
+
+
+@dataclass(slots=True)
+class _Folder(Generic[M]):
+    """The files of one folder: those that hold a model, and all names, so that a broken file is not also called missing."""
+
+    files: dict[str, M] = field(default_factory=dict)
+    sources: dict[str, Source] = field(default_factory=dict)
+    problems: list[Problem] = field(default_factory=list)
+
+
+def load_fleet(root: Path) -> Fleet:
+    """The fleet in a project's files. Raises SpecError with every problem when there is an error; warnings do not stop it."""
+    fleet, problems = read_fleet(root)
+    if only_errors(problems):
+        raise SpecError(problems)
+    return fleet
+
+
+def check_fleet(root: Path) -> list[Problem]:
+    """Every problem, errors and warnings, in the order of files and lines; empty when all is well."""
+    return read_fleet(root)[1]
+
+
+def read_fleet(root: Path) -> tuple[Fleet, list[Problem]]:
+    """What could be resolved, and every problem. The fleet is complete only when no problem is an error."""
+    apps = _folder(root, "apps", AppFile)
+    catalogs = _folder(root, "plans", CatalogFile)
+    tenants = _folder(root, "tenants", TenantFile)
+    places = _Places({"apps": apps.sources, "plans": catalogs.sources, "tenants": tenants.sources})
+    problems = [*apps.problems, *catalogs.problems, *tenants.problems]
+
+    resolved_apps = {slug: resolved_app(slug, file) for slug, file in apps.files.items()}
+    resolved_catalogs = {slug: resolved_catalog(slug, file, apps.files) for slug, file in catalogs.files.items()}
+    plans = {plan.ref: plan for catalog in resolved_catalogs.values() for plan in catalog.plans}
+    resolved: list[Tenant] = []
+    for slug, file in tenants.files.items():
+        plan = plans.get(file.plan)
+        app_id = file.app or (plan.app if plan is not None else None)
+        app = resolved_apps.get(app_id) if app_id is not None else None
+        if plan is None:
+            problems.extend(_unknown_plan(places, slug, file, plans, catalogs))
+        if file.app is not None and app is None and file.app not in apps.sources:
+            problems.append(_unknown_app(places("tenants", slug, ("app",)), file.app, sorted(apps.sources)))
+        if plan is not None and app is not None:
+            resolved.append(resolved_tenant(slug, file, plan, catalogs.files[plan.catalog], app, apps.files[app.id]))
+    for slug, catalog in catalogs.files.items():
+        problems.extend(_unknown_meters(places, slug, catalog))
+        if catalog.app not in apps.sources:
+            problems.append(_unknown_app(places("plans", slug, ("app",)), catalog.app, sorted(apps.sources)))
+
+    fleet = Fleet(tenants=tuple(resolved), catalogs=_values(resolved_catalogs), apps=_values(resolved_apps), root=root, locate=places)
+    for check in ALL_CHECKS:
+        problems.extend(check(fleet))
+    return fleet, sorted_problems(problems)
+
+
+T = TypeVar("T", App, Catalog)
+
+
+def _values(by_slug: dict[str, T]) -> tuple[T, ...]:
+    return tuple(by_slug[slug] for slug in sorted(by_slug))
+
+
+def _folder(root: Path, folder: str, model: type[M]) -> _Folder[M]:
+    """Everything in one folder, files in the order of their ids."""
+    taken: _Folder[M] = _Folder()
+    sources, problems = read_folder(root, folder)
+    taken.problems.extend(problems)
+    for source in sources:
+        taken.sources[source.slug] = source
+        document = parse(source)
+        if isinstance(document, Problem):
+            taken.problems.append(document)
+            continue
+        file, wrong = validated(model, document)
+        taken.problems.extend(wrong)
+        if file is not None:
+            taken.files[source.slug] = file
+    # A file that was refused before it was read still exists: what refers to it is not wrong as well.
+    for problem in problems:
+        slug = problem.file.removeprefix(f"{folder}/").removesuffix(".yaml")
+        taken.sources.setdefault(slug, Source(slug, problem.file, ""))
+    return taken
+
+
+def _unknown_plan(places: _Places, slug: str, file: TenantFile, plans: dict[str, Plan], catalogs: _Folder[CatalogFile]) -> list[Problem]:
+    """A tenant's plan does not exist; silent when its catalog's file is itself broken."""
+    catalog, _, name = file.plan.partition("/")
+    if catalog in catalogs.sources and catalog not in catalogs.files:
+        return []
+    where = places("tenants", slug, ("plan",))
+    if catalog in catalogs.files:
+        names = sorted(catalogs.files[catalog].plans)
+        message = (f"plan {show(file.plan)} is not defined. {did_you_mean(name, names)}Plans of {catalog}: {listed(names)}. "
+                   f"Add it to plans/{catalog}.yaml or pick one.")
+    else:
+        message = (f"plan {show(file.plan)} is not defined: there is no plans/{catalog}.yaml. {did_you_mean(file.plan, sorted(plans))}"
+                   f"Plans: {listed(sorted(plans))}. Add it to plans/ or pick one.")
+    return [Problem(*where, "plan.unknown", message)]
+
+
+def _unknown_meters(places: _Places, slug: str, catalog: CatalogFile) -> list[Problem]:
+    """A plan has terms for a meter that its catalog does not define; they would be dropped without a word."""
+    names = sorted(catalog.meters)
+    return [
+        Problem(*places("plans", slug, ("plans", plan, "meters", meter)), "plan.meter", f"plan {plan}: there is no meter {show(meter)}. {did_you_mean(meter, names)}"
+                f"Meters of {slug}: {listed(names) or 'none'}. Define it under `meters:` or pick one.")
+        for plan, terms in catalog.plans.items() for meter in terms.meters if meter not in catalog.meters
+    ]
+
+
+def _unknown_app(where: tuple[str, int, int], app: str, apps: Sequence[str]) -> Problem:
+    """An app that a file names does not exist."""
+    return Problem(*where, "app.unknown", f"app {show(app)} is not defined. {did_you_mean(app, apps)}Apps: {listed(apps)}. Add apps/{app}.yaml or pick one.")
+
+
+class _Places:
+    """Where values stand. Files are parsed again only for those that have a problem, so that places cost nothing for the others."""
+
+    def __init__(self, sources: dict[str, dict[str, Source]]) -> None:
+        self._sources = sources
+        self._documents: dict[tuple[str, str], Document | None] = {}
+
+    def __call__(self, folder: str, slug: str, path: tuple[str | int, ...]) -> tuple[str, int, int]:
+        """File, line and column of a value, or of the nearest thing above it that the file has."""
+        source = self._sources[folder].get(slug)
+        if source is None:
+            return (f"{folder}/{slug}.yaml", 1, 1)
+        if (folder, slug) not in self._documents:
+            document = parse(source)
+            self._documents[folder, slug] = document if isinstance(document, Document) else None
+        found = self._documents[folder, slug]
+        return (source.file, *(found.at(path) if found is not None else (1, 1)))

@@ -1,0 +1,128 @@
+"""Files of the project as text, read with suspicion: anyone who may open a pull request may have written them.
+
+Does: list a folder, refuse what is not a small, regular, honestly named UTF-8 file. Does not: understand YAML (see document.py).
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import stat
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from rowhouse.spec.problem import Problem, did_you_mean
+from rowhouse.spec.slug import is_slug, show, why_not_slug
+
+__all__ = ["MAX_FILE_BYTES", "Source", "bad_character", "read_folder"]
+
+MAX_FILE_BYTES = 256 * 1024
+
+_NOT_ENTRIES = frozenset({"README.md", "_schema.json"})
+
+# Controls; reordering (Trojan Source); line separators that editors show differently; invisible spaces, byte-order marks, surrogates.
+# Joiners (U+200C, U+200D) stay: names are written with them.
+_BAD = re.compile("[\\x00-\\x08\\x0b\\x0c\\x0e-\\x1f\\x7f-\\x9f\\u200b\\u2028-\\u202e\\u2060\\u2066-\\u2069\\ud800-\\udfff\\ufeff\\ufffe\\uffff]")
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """One file's text and where it came from."""
+
+    slug: str
+    """The file's name without `.yaml`."""
+    file: str
+    """Relative to the project's root, with `/`: what messages show."""
+    text: str
+
+
+def bad_character(text: str) -> int | None:
+    """The index of the first control or deceptive character; tab, line feed and carriage return are fine."""
+    found = _BAD.search(text)
+    return None if found is None else found.start()
+
+
+def read_folder(root: Path, folder: str) -> tuple[list[Source], list[Problem]]:
+    """Every file of one data folder, sorted by name, and what is wrong with those that could not be taken.
+
+    Files that start with `_` and README.md are not entries. One problem for each refused file; the others are still read.
+    """
+    where = root / folder
+    try:
+        entries = sorted(os.scandir(where), key=lambda entry: entry.name)
+    except OSError:
+        return [], [Problem(folder, 1, 1, "file.missing-folder", f"there is no folder {show(folder)}. Create it, or run in the project's root.")]
+    sources: list[Source] = []
+    problems: list[Problem] = []
+    problems.extend(_twins(folder, [entry.name for entry in entries]))
+    for entry in entries:
+        if entry.name.startswith("_") or entry.name in _NOT_ENTRIES:
+            continue
+        taken = _read(entry, folder)
+        (problems if isinstance(taken, Problem) else sources).append(taken)  # type: ignore[arg-type]
+    return sources, problems
+
+
+def _read(entry: os.DirEntry[str], folder: str) -> Source | Problem:
+    """One file's text, or the first reason to refuse it."""
+    file = f"{folder}/{entry.name}"
+    if not file.isprintable() or not file.isascii():
+        file = f"{folder}/{show(entry.name)}"
+    stem, dot, suffix = entry.name.rpartition(".")
+    if suffix != "yaml" or not dot:
+        hint = did_you_mean(f"{stem or entry.name}.yaml", [f"{stem or entry.name}.yaml"]) if suffix in {"yml", "YAML", "json"} else ""
+        return Problem(file, 1, 1, "file.name", f"{show(entry.name)} is not a .yaml file. {hint}Only <id>.yaml, README.md and names that start "
+                       "with _ may stand here. Rename or move it.")
+    if not is_slug(stem):
+        return Problem(file, 1, 1, "file.name", f"{show(stem)} cannot be an id: {why_not_slug(stem)}. Ids have lower-case ASCII letters, "
+                       "digits and single dashes, at most 39 characters. Rename the file.")
+    if not entry.is_file(follow_symlinks=False):
+        return Problem(file, 1, 1, "file.kind", "this is a link, a folder or a device. Only regular files are read. Put the file itself here.")
+    return _text(Path(entry.path), stem, file)
+
+
+def _text(path: Path, slug: str, file: str) -> Source | Problem:
+    """The text of a regular file that is small and decodes; never reads more than the limit, never follows a link."""
+    too_big = Problem(file, 1, 1, "file.size", f"this file is larger than {MAX_FILE_BYTES // 1024} KiB, the most that is read. A tenant "
+                      "needs about ten lines. Shorten it.")
+    try:
+        # O_NONBLOCK: a pipe swapped in after the listing must not hang the run; O_NOFOLLOW likewise for a link.
+        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW)
+        with os.fdopen(descriptor, "rb") as stream:
+            status = os.fstat(stream.fileno())
+            if not stat.S_ISREG(status.st_mode):
+                return Problem(file, 1, 1, "file.kind", "this is no regular file. Only regular files are read. Put the file itself here.")
+            if status.st_size > MAX_FILE_BYTES:
+                return too_big
+            data = stream.read(MAX_FILE_BYTES + 1)
+    except OSError as error:
+        return Problem(file, 1, 1, "file.unreadable", f"this file cannot be read ({error.strerror}). Make it readable.")
+    if len(data) > MAX_FILE_BYTES:
+        return too_big
+    try:
+        text = data.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        line, column = _position(data[: error.start].decode("utf-8", "replace"))
+        return Problem(file, line, column, "file.encoding", f"byte 0x{data[error.start]:02x} is not UTF-8. Files are UTF-8. Save it as UTF-8.")
+    found = bad_character(text)
+    if found is not None:
+        line, column = _position(text[:found])
+        return Problem(file, line, column, "file.characters", f"U+{ord(text[found]):04X} is a control character or one that reorders or hides "
+                       "text. Use printable text only. Delete it, or retype the line.")
+    return Source(slug, file, text)
+
+
+def _position(before: str) -> tuple[int, int]:
+    """Line and column, from 1, of what follows a text."""
+    return before.count("\n") + 1, len(before) - (before.rfind("\n") + 1) + 1
+
+
+def _twins(folder: str, names: list[str]) -> Iterator[Problem]:
+    """File names that are one name where letters' case does not count (macOS, Windows, hostnames)."""
+    seen: dict[str, str] = {}
+    for name in names:
+        first = seen.setdefault(name.casefold(), name)
+        if first != name:
+            yield Problem(f"{folder}/{name if name.isascii() else show(name)}", 1, 1, "file.twin",
+                          f"{show(name)} and {show(first)} differ only in the case of letters. Ids are lower case. Remove one of them.")
