@@ -92,7 +92,7 @@ def _meter(name: str, file: MeterFile, terms: TermsFile | None) -> Meter:
     """A catalog's meter on a plan's terms; without terms it is measured, neither limited nor billed."""
     counter = (file.counter or name) if file.kind == "counter" else None
     if terms is None:
-        terms = TermsFile(included=None)  # type: ignore[call-arg]
+        terms = TermsFile(included="unlimited")  # type: ignore[arg-type, call-arg]
     unlimited = terms.included is None
     return Meter(
         name=name, kind=file.kind, unit=file.unit, rounding=file.rounding, counter=counter, unit_cost=file.unit_cost,
