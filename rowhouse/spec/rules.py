@@ -55,6 +55,7 @@ RULES: Final[dict[str, str]] = {
     "tenant.name-clash": "A variable is either in env or in secrets.",
     "tenant.members": "A gate lets in at least one member, at most 1,000, and never a whole public mail provider.",
     "tenant.purge": "A tenant's data is not purged before backups exist.",
+    "tenant.reserved": "A tenant's id is not a word by which Rowhouse names what all tenants share.",
     "tenant.lookalike": "Two tenants' ids do not read alike.",
     "instance.region": "An instance's region is one of its host's.",
     "instance.size": "An instance's processors and memory are a size that its host sells and its plan allows.",

@@ -13,7 +13,7 @@ from rowhouse.spec.checks.hostnames import check_hostnames, check_reserved_hostn
 from rowhouse.spec.checks.instances import check_instance_counts, check_regions, check_sizes, check_suspend, check_volumes
 from rowhouse.spec.checks.plans import check_counters, check_meters, check_packs, check_plan_sizes
 from rowhouse.spec.checks.secrets import check_plain_secrets
-from rowhouse.spec.checks.tenants import check_lookalike_ids, check_members, check_name_clashes, check_states
+from rowhouse.spec.checks.tenants import check_lookalike_ids, check_members, check_name_clashes, check_reserved_ids, check_states
 from rowhouse.spec.model import Fleet
 from rowhouse.spec.problem import Problem
 
@@ -32,6 +32,7 @@ __all__ = [
     "check_plan_sizes",
     "check_regions",
     "check_reserved_hostnames",
+    "check_reserved_ids",
     "check_resources",
     "check_sizes",
     "check_states",
@@ -48,6 +49,7 @@ ALL_CHECKS: Final[tuple[Callable[[Fleet], list[Problem]], ...]] = (
     check_plain_secrets,
     check_name_clashes,
     check_members,
+    check_reserved_ids,
     check_states,
     check_lookalike_ids,
     check_instance_counts,

@@ -8,7 +8,7 @@ from rowhouse.spec.model import Fleet
 from rowhouse.spec.problem import Problem
 from rowhouse.spec.slug import lookalike_skeleton, show
 
-__all__ = ["MAX_MEMBERS", "check_lookalike_ids", "check_members", "check_name_clashes", "check_states"]
+__all__ = ["MAX_MEMBERS", "check_lookalike_ids", "check_members", "check_name_clashes", "check_reserved_ids", "check_states"]
 
 MAX_MEMBERS: Final = 1000  # Cloudflare Access: 1,000 e-mail addresses a rule (2026-08)
 
@@ -18,6 +18,19 @@ _PUBLIC_MAIL: Final = frozenset({
     "mail.ru", "me.com", "msn.com", "outlook.com", "outlook.de", "pm.me", "proton.me", "protonmail.com", "qq.com", "163.com", "t-online.de", "web.de",
     "yahoo.com", "yahoo.de", "yandex.com", "yandex.ru", "ymail.com", "zoho.com",
 })
+
+
+# In marks and names these stand where a tenant's id stands.
+_RESERVED_IDS: Final = frozenset({"catalog", "edge", "rowhouse"})
+
+
+def check_reserved_ids(fleet: Fleet) -> list[Problem]:
+    """No tenant is called like the things that all tenants share, or its things would carry their mark."""
+    return [
+        Problem(*fleet.locate("tenants", tenant.id, ()), "tenant.reserved", f"the id {tenant.id!r} is the name of something that all tenants share. Not allowed: "
+                f"{', '.join(sorted(_RESERVED_IDS))}. Rename the file.")
+        for tenant in fleet.tenants if tenant.id in _RESERVED_IDS
+    ]
 
 
 def check_states(fleet: Fleet) -> list[Problem]:

@@ -1,0 +1,142 @@
+"""A plan as Stripe's products, meters and prices, as plain data.
+
+Does: decide names, amounts and the unit in which a meter's quantity is sent. Does not: talk to Stripe, or apply allowances there: Rowhouse rates
+(allowances are prorated on a plan change and credits come first, which a tier cannot know), and sends what is to be billed beyond them.
+
+The unit: a meter's own whole unit (second, minute, hour, count) where that unit costs a whole number of cents, else rated cents at one cent each.
+Stripe takes prices with twelve decimals of a cent, but how it rounds a line with a fraction of a cent is its own business and ours is half-even:
+whole cents make bill and invoice equal whatever it does.
+Source: design.md decisions 6 and 7; Stripe API 2026-10-28 (metered prices need a meter; unit_amount_decimal is in cents).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from decimal import Decimal
+from fractions import Fraction
+from typing import Literal
+
+from rowhouse.spec.model import Catalog, Meter, Plan
+from rowhouse.spec.money import exact_decimal
+from rowhouse.spec.names import meter_event_name, price_lookup_key, stripe_product_id
+
+__all__ = ["BASE", "BilledUnit", "MeterSpec", "PriceSpec", "ProductSpec", "billed_unit", "meter_specs", "monthly_price", "price_specs", "product_spec"]
+
+BASE = "base"
+"""The name under which a plan's base price stands among its meters, on bills and in lookup keys."""
+
+BilledUnit = Literal["second", "minute", "hour", "count", "cent"]
+
+_STRIPE_DECIMALS = 12
+_UNITS_PER_HOUR: dict[str | None, tuple[BilledUnit, int]] = {
+    "second": ("second", 3600),
+    "minute": ("minute", 60),
+    "hour_up": ("hour", 1),
+    "hour_any": ("hour", 1),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class ProductSpec:
+    """One plan as a Stripe product."""
+
+    product_id: str
+    name: str
+    catalog: str
+    plan: str
+
+
+@dataclass(frozen=True, slots=True)
+class MeterSpec:
+    """One meter of a catalog that at least one plan bills."""
+
+    event_name: str
+    display_name: str
+    catalog: str
+    meter: str
+
+
+@dataclass(frozen=True, slots=True)
+class PriceSpec:
+    """One price of a plan: its base, or one billed meter."""
+
+    lookup_key: str
+    product_id: str
+    nickname: str
+    currency: str
+    unit_amount_decimal: str
+    """Of one unit, in cents, a decimal string that is exact in Stripe's twelve decimals."""
+    usage_type: Literal["licensed", "metered"]
+    meter: str
+    """The meter's name, or `base`."""
+    meter_event_name: str | None
+    """Of metered prices only."""
+    unit: BilledUnit
+    """What one of the quantity is; a base is counted."""
+    interval: Literal["month"] = "month"
+
+
+def monthly_price(plan: Plan) -> Decimal:
+    """What a plan costs each month before any use beyond what it includes, in the currency's major unit."""
+    return plan.price
+
+
+def billed_unit(meter: Meter) -> tuple[BilledUnit, Decimal]:
+    """The unit in which what a meter bills is sent to Stripe, and the price of one in cents (whole, by the rule above)."""
+    price = Fraction(meter.price or 0) * 100
+    if meter.kind == "running_hours":
+        unit, per_hour = _UNITS_PER_HOUR[meter.rounding]
+        if (price / per_hour).denominator == 1:
+            return unit, Decimal(int(price / per_hour))
+    elif meter.kind == "counter" and price.denominator == 1:
+        return "count", Decimal(int(price))
+    # A mean of GB over a period is no whole number of anything, and neither is a cent split among seconds.
+    return "cent", Decimal(1)
+
+
+def product_spec(project: str, plan: Plan) -> ProductSpec | None:
+    """A plan's product; None for a free plan, which is not at Stripe."""
+    if plan.is_free:
+        return None
+    return ProductSpec(stripe_product_id(project, plan.catalog, plan.name), plan.title, plan.catalog, plan.name)
+
+
+def price_specs(project: str, plan: Plan) -> tuple[PriceSpec, ...]:
+    """A plan's prices: the base, then each billed meter by name; none for a free plan.
+
+    A base of zero is left out where a metered price stands, because a subscription needs one item and an invoice no line of nothing.
+    """
+    if plan.is_free:
+        return ()
+    product = stripe_product_id(project, plan.catalog, plan.name)
+    metered = tuple(_metered(project, plan, product, meter) for meter in plan.meters if meter.is_billed)
+    if plan.price == 0 and metered:
+        return metered
+    base = PriceSpec(
+        lookup_key=price_lookup_key(project, plan.catalog, plan.name, BASE), product_id=product, nickname=f"{plan.ref} {BASE}", currency=plan.currency,
+        unit_amount_decimal=_cents(Fraction(plan.price) * 100), usage_type="licensed", meter=BASE, meter_event_name=None, unit="count",
+    )
+    return (base, *metered)
+
+
+def _metered(project: str, plan: Plan, product: str, meter: Meter) -> PriceSpec:
+    """The price of one billed meter of a plan."""
+    unit, cents = billed_unit(meter)
+    return PriceSpec(
+        lookup_key=price_lookup_key(project, plan.catalog, plan.name, meter.name), product_id=product, nickname=f"{plan.ref} {meter.name} ({unit})",
+        currency=plan.currency, unit_amount_decimal=_cents(Fraction(cents)), usage_type="metered", meter=meter.name,
+        meter_event_name=meter_event_name(project, plan.catalog, meter.name), unit=unit,
+    )
+
+
+def _cents(value: Fraction) -> str:
+    """A price in cents as Stripe takes it. Prices of files are exact in it, because files allow at most twelve decimals of the major unit."""
+    text = exact_decimal(value, _STRIPE_DECIMALS)
+    assert text is not None, value
+    return text
+
+
+def meter_specs(project: str, catalog: Catalog) -> tuple[MeterSpec, ...]:
+    """The meters of a catalog that any of its plans bills, by name: each is one meter at Stripe, shared by the plans."""
+    billed = sorted({meter.name for plan in catalog.plans for meter in plan.meters if meter.is_billed})
+    return tuple(MeterSpec(meter_event_name(project, catalog.id, name), f"{catalog.title}: {name}", catalog.id, name) for name in billed)
