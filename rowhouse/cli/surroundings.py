@@ -79,7 +79,7 @@ def _vendors(env: Mapping[str, str]) -> Literal["loopback", "real"]:
 
 
 def _engine(wanted: EngineName, vendors: Literal["loopback", "real"], env: Mapping[str, str]) -> Literal["pulumi", "embedded"]:
-    present = shutil.which("pulumi", path=env.get("PATH")) is not None
+    present = shutil.which("pulumi", path=env.get("PATH", "")) is not None
     if wanted == "pulumi" and not present:
         raise EnvironmentProblemError("--engine pulumi: no `pulumi` on PATH. Install the Pulumi CLI, or choose --engine embedded.")
     if wanted == "auto":

@@ -1,0 +1,140 @@
+"""What a run changes, in one shape whichever engine told it, and grouped by tenant for people."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+__all__ = ["CHANGING", "Change", "Failed", "Outcome", "difference", "tenant_of"]
+
+CHANGING = frozenset({"create", "update", "delete", "replace", "create-replacement", "delete-replaced", "import", "discard"})
+_ORDER = {"delete": 0, "discard": 0, "replace": 1, "create-replacement": 1, "delete-replaced": 1, "update": 2, "import": 3, "create": 4}
+_TENANT_TYPE = "rowhouse:index:Tenant"
+_MISSING = object()
+
+
+@dataclass(frozen=True)
+class Change:
+    """One resource's step, secrets already hidden."""
+
+    op: str
+    """As Pulumi names it: `create`, `update`, `delete`, `replace`, ..."""
+    urn: str
+    type: str
+    parent: str
+    diff: tuple[tuple[str, str, Any, Any], ...] = ()
+    """Property path, kind (`add`, `delete`, `update`), value before, value after."""
+
+    @property
+    def name(self) -> str:
+        """The name in the program."""
+        return self.urn.rsplit("::", 1)[-1]
+
+    @property
+    def kind(self) -> str:
+        """The type for people: `fly machine`, `dns record`."""
+        module, _, cls = self.type.removeprefix("cloudflare:index/").removeprefix("rowhouse:").rpartition(":")
+        words = re.sub(r"(?<=[a-z])(?=[A-Z])", " ", cls).lower().replace("zero trust ", "").replace("cloudflared", "").strip()
+        return f"{module} {words}" if module in {"fly", "stripe", "edge"} else words
+
+    @property
+    def rank(self) -> tuple[int, str, str]:
+        """Destructive first, then by type and name."""
+        return (_ORDER.get(self.op, 9), self.type, self.name)
+
+
+@dataclass(frozen=True)
+class Failed:
+    """A resource, or with an empty URN the run, that did not work."""
+
+    urn: str
+    message: str
+    skipped: bool = False
+    """Left alone because one that it depends on failed."""
+
+
+@dataclass
+class Outcome:
+    """What a run did or would do."""
+
+    changes: list[Change] = field(default_factory=list)
+    """Steps that change something."""
+    parents: dict[str, str] = field(default_factory=dict)
+    """URN to the URN of its parent, of every resource seen."""
+    failures: list[Failed] = field(default_factory=list)
+    outputs: dict[str, Any] = field(default_factory=dict)
+    seconds: float = 0.0
+    unchanged: int = 0
+    declined: bool = False
+
+    @property
+    def ok(self) -> bool:
+        """Whether everything worked."""
+        return not self.failures
+
+    def by_tenant(self) -> dict[str, list[Change]]:
+        """Changes grouped by tenant; what all tenants share stands under the empty name."""
+        groups: dict[str, list[Change]] = {}
+        for change in sorted(self.changes, key=lambda change: change.rank):
+            groups.setdefault(tenant_of(change.urn, self.parents), []).append(change)
+        return dict(sorted(groups.items()))
+
+    def document(self) -> dict[str, Any]:
+        """For `--json`."""
+        return {
+            "ok": self.ok,
+            "changes": [
+                {
+                    "op": change.op,
+                    "tenant": tenant_of(change.urn, self.parents) or None,
+                    "type": change.type,
+                    "name": change.name,
+                    "urn": change.urn,
+                    "diff": [{"path": p, "kind": k, "before": b, "after": a} for p, k, b, a in change.diff],
+                }
+                for change in sorted(self.changes, key=lambda change: change.rank)
+            ],
+            "failures": [{"urn": f.urn, "message": f.message, "skipped": f.skipped} for f in self.failures],
+            "unchanged": self.unchanged,
+            "declined": self.declined,
+            "seconds": round(self.seconds, 3),
+        }
+
+
+def tenant_of(urn: str, parents: Mapping[str, str]) -> str:
+    """The tenant that a resource belongs to; empty for what all share."""
+    seen = set()
+    while urn and urn not in seen:
+        seen.add(urn)
+        if urn.split("::")[2].rsplit("$", 1)[-1] == _TENANT_TYPE:
+            return urn.rsplit("::", 1)[-1]
+        urn = parents.get(urn, "")
+    return ""
+
+
+def difference(
+    paths: Iterable[str], kinds: Mapping[str, str], old: Mapping[str, Any], new: Mapping[str, Any]
+) -> tuple[tuple[str, str, Any, Any], ...]:
+    """The changed properties with their values, from a detailed diff's paths."""
+    rows = []
+    for path in sorted(paths):
+        before, after = _at(old, path), _at(new, path)
+        kind = kinds.get(path, "update").removesuffix("-replace")
+        rows.append((path, kind, None if before is _MISSING else before, None if after is _MISSING else after))
+    return tuple(rows)
+
+
+def _at(value: Any, path: str) -> Any:
+    """The value at a path such as `env.PORT`, `items[0].price`, `env["a-b"]`; a marker when there is none."""
+    for quoted, index, plain in re.findall(r'\["([^"]*)"\]|\[(\d+)\]|([^.\[\]]+)', path):
+        if index:
+            if not isinstance(value, list) or int(index) >= len(value):
+                return _MISSING
+            value = value[int(index)]
+        else:
+            if not isinstance(value, Mapping) or (quoted or plain) not in value:
+                return _MISSING
+            value = value[quoted or plain]
+    return value

@@ -1,0 +1,69 @@
+"""The embedded engine behind the command's verbs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from rowhouse import engine
+from rowhouse.cli.changes import CHANGING, Change, Failed, Outcome, difference
+from rowhouse.cli.progress import Teller
+
+__all__ = ["EmbeddedDriver"]
+
+Review = Callable[[Outcome], bool]
+
+
+class EmbeddedDriver:
+    """Runs the program of one project and stack."""
+
+    name = "embedded"
+
+    def __init__(self, root: Path, stack: str, env: dict[str, str], nursery: engine.Nursery | None = None) -> None:
+        """Drive `stack` of the project at `root` with the given environment for program and plugins."""
+        self.project = engine.load_project(root)
+        self.stack, self.env, self.nursery = stack, env, nursery
+
+    def _options(self, **more: Any) -> engine.Options:
+        return engine.Options(env=self.env, nursery=self.nursery, **more)
+
+    async def preview(self, teller: Teller, *, refresh: bool = False) -> Outcome:
+        """What `up` would do."""
+        return outcome_of(await engine.preview(self.project, self.stack, self._options(refresh=refresh), teller.on_engine_event))
+
+    async def up(self, teller: Teller, review: Review | None = None, *, refresh: bool = False) -> Outcome:
+        """Apply; `review` is shown the preview first and may decline."""
+        asked = (lambda plan: review(outcome_of(plan))) if review else None
+        options = self._options(review=asked, refresh=refresh)
+        return outcome_of(await engine.up(self.project, self.stack, options, teller.on_engine_event))
+
+    async def refresh(self, teller: Teller) -> Outcome:
+        """Read every object again and correct the state."""
+        return outcome_of(await engine.refresh(self.project, self.stack, self._options(), teller.on_engine_event))
+
+    async def destroy(self, teller: Teller, review: Review | None = None, *, delete_data: bool = False) -> Outcome:
+        """Delete everything; `delete_data` lifts the protection."""
+        asked = (lambda plan: review(outcome_of(plan))) if review else None
+        options = self._options(review=asked, ignore_protect=delete_data)
+        return outcome_of(await engine.destroy(self.project, self.stack, options, teller.on_engine_event))
+
+    async def export(self) -> dict[str, Any]:
+        """The state as Pulumi's `stack export` prints it."""
+        return engine.export_stack(self.project, self.stack)
+
+
+def outcome_of(result: engine.Result) -> Outcome:
+    """The engine's result in the command's own shape."""
+    outcome = Outcome(outputs=dict(result.outputs), seconds=result.duration_s, declined=result.declined)
+    for step in result.steps:
+        old, new = step.old or {}, step.new or {}
+        outcome.parents[step.urn] = str((new or old).get("parent") or "")
+        if step.op not in CHANGING:
+            outcome.unchanged += step.op == "same"
+            continue
+        kinds = {path: str(entry.get("kind", "update")) for path, entry in step.detailed_diff.items()}
+        diff = difference(step.detailed_diff or step.reasons, kinds, old.get("inputs", {}), new.get("inputs", {})) if old and new else ()
+        outcome.changes.append(Change(step.op, step.urn, step.type, outcome.parents[step.urn], diff))
+    outcome.failures = [Failed(failure.urn, failure.message, failure.skipped) for failure in result.failures]
+    return outcome

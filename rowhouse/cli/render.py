@@ -1,0 +1,110 @@
+"""What a run changes, as a person reads it: what would be destroyed first, then tenant by tenant."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from rowhouse.cli.changes import Change, Outcome, tenant_of
+
+__all__ = ["changes_text", "print_outcome"]
+
+_SIGNS = {
+    "create": ("+", "green"),
+    "import": ("=", "cyan"),
+    "update": ("~", "yellow"),
+    "replace": ("±", "magenta"),
+    "create-replacement": ("±", "magenta"),
+    "delete-replaced": ("±", "magenta"),
+    "delete": ("-", "red"),
+    "discard": ("-", "red"),
+}
+_WORDS = {"discard": "forget", "create-replacement": "replace", "delete-replaced": "replace"}
+_SHARED = "shared by all tenants"
+_VALUE_LIMIT = 48
+
+
+def print_outcome(console: Console, outcome: Outcome, *, done: bool) -> None:
+    """Print changes, failures and one line of sum."""
+    console.print(changes_text(outcome), end="")
+    for failure in outcome.failures:
+        tenant = tenant_of(failure.urn, outcome.parents) if failure.urn else ""
+        name = failure.urn.rsplit("::", 1)[-1] if failure.urn else "run"
+        console.print(
+            Text(
+                f"{'skipped' if failure.skipped else 'failed'}: {tenant + ': ' if tenant else ''}{name}: {failure.message.strip()}",
+                style="red",
+            )
+        )
+    console.print(Text(_sum(outcome, done=done), style="bold"))
+
+
+def changes_text(outcome: Outcome) -> Text:
+    """All changes, grouped by tenant."""
+    text = Text()
+    for tenant, changes in outcome.by_tenant().items():
+        text.append(f"{tenant or _SHARED}\n", style="bold")
+        for change in _merged(changes):
+            sign, style = _SIGNS.get(change.op, ("?", "white"))
+            text.append(f"  {sign} {_WORDS.get(change.op, change.op):8}", style=style)
+            text.append(f" {change.kind:22} {change.name}\n")
+            for path, kind, before, after in change.diff:
+                text.append(f"      {path}: {_shown(kind, before, after)}\n", style="dim")
+    return text
+
+
+def table(title: str, *columns: str) -> Table:
+    """An empty table in the house's look."""
+    made = Table(title=title, title_justify="left", title_style="bold", box=None, pad_edge=False, header_style="dim")
+    for column in columns:
+        made.add_column(column, overflow="fold")
+    return made
+
+
+def _merged(changes: list[Change]) -> list[Change]:
+    """One line for a replacement, which engines tell as up to three steps; components are left out, their children tell more."""
+    seen: set[str] = set()
+    kept = []
+    for change in changes:
+        if change.type.startswith(("rowhouse:index:", "pulumi:")) or change.urn in seen:
+            continue
+        seen.add(change.urn)
+        kept.append(change)
+    return kept
+
+
+def _shown(kind: str, before: Any, after: Any) -> str:
+    if kind == "add":
+        return f"{_short(after)} (new)"
+    if kind == "delete":
+        return f"{_short(before)} (gone)"
+    return f"{_short(before)} -> {_short(after)}"
+
+
+def _short(value: Any) -> str:
+    text = value if isinstance(value, str) else json.dumps(value, sort_keys=True, default=str)
+    return text if len(text) <= _VALUE_LIMIT else f"{text[: _VALUE_LIMIT - 1]}…"
+
+
+def _sum(outcome: Outcome, *, done: bool) -> str:
+    counts: dict[str, int] = {}
+    for changes in outcome.by_tenant().values():
+        for change in _merged(changes):
+            word = _WORDS.get(change.op, change.op)
+            counts[word] = counts.get(word, 0) + 1
+    told = ", ".join(f"{count} to {word}" if not done else f"{count} {_past(word)}" for word, count in sorted(counts.items()))
+    bad = [failure for failure in outcome.failures if not failure.skipped]
+    parts = [told or "no changes", f"{outcome.unchanged} unchanged"]
+    if bad:
+        parts.append(f"{len(bad)} failed")
+    if len(bad) < len(outcome.failures):
+        parts.append(f"{len(outcome.failures) - len(bad)} skipped")
+    return f"{'applied' if done else 'preview'}: {', '.join(parts)} ({outcome.seconds:.1f} s)"
+
+
+def _past(word: str) -> str:
+    return {"forget": "forgotten", "import": "imported"}.get(word, f"{word}d" if word.endswith("e") else f"{word}ed")
