@@ -83,7 +83,6 @@ class Fly:
 
     async def delete_app(self, name: str) -> None:
         """Delete an app with its machines and volumes; gone already is a success."""
-        self._young.pop(name, None)
         await self._delete(f"/apps/{quote(name)}?force=true", who=name)
 
     def expect(self, name: str) -> None:
@@ -120,7 +119,8 @@ class Fly:
     async def list_volumes(self, app: str) -> list[Json] | None:
         """The app's volumes, those on their way out included; None when the app is gone."""
         found = await self._get_or_none(f"/apps/{quote(app)}/volumes", who=app)
-        return None if found is None else list(found)
+        listed: Any = found  # this endpoint answers a bare array
+        return None if listed is None else list(listed)
 
     async def get_volume(self, app: str, volume: str) -> Json | None:
         """The volume; None when it or its app is gone."""
@@ -148,7 +148,8 @@ class Fly:
     async def list_machines(self, app: str) -> list[Json] | None:
         """The app's machines; None when the app is gone."""
         found = await self._get_or_none(f"/apps/{quote(app)}/machines", who=app)
-        return None if found is None else list(found)
+        listed: Any = found  # this endpoint answers a bare array
+        return None if listed is None else list(listed)
 
     async def get_machine(self, app: str, machine: str) -> Json | None:
         """The machine; None when it or its app is gone. A destroyed one is still told for a while."""
@@ -223,7 +224,7 @@ class Fly:
         params: list[tuple[str, str]] | None = None,
         timeout_s: float | None = None,
         nonce: str = "",
-    ) -> Any:
+    ) -> Json:
         action = path.partition("?")[0].rsplit("/", 1)[-1]
         headers = {"fly-machine-lease-nonce": nonce} if nonce else None
         pause_s = 0.2
@@ -245,7 +246,11 @@ class Fly:
                 await self.http.sleep(pause_s)
                 pause_s = min(2.0, pause_s * 1.6)
             else:
-                return response.json() if response.content else {}
+                parts = path.strip("/").split("/")
+                if len(parts) > 2:
+                    self._young.pop(parts[1], None)  # Fly has answered for the app: from now on a 404 is the truth
+                answered: Json = response.json() if response.content else {}
+                return answered
 
     def _too_young(self, path: str, error: VendorError) -> bool:
         """Whether a 404 or 401 only says that Fly does not know the new app everywhere yet.
@@ -259,7 +264,7 @@ class Fly:
             return False
         return time.monotonic() < self._young.get(parts[1], 0.0)
 
-    async def _get_or_none(self, path: str, *, who: str, limit: Limit = _ACTION) -> Any:
+    async def _get_or_none(self, path: str, *, who: str, limit: Limit = _ACTION) -> Json | None:
         try:
             return await self._send("GET", path, who=who, repeatable=True, limit=limit)
         except VendorError as error:
@@ -268,7 +273,6 @@ class Fly:
             raise
 
     async def _delete(self, path: str, *, who: str) -> None:
-        # Deletion ends what `expect` noted, so a 404 here is never waited for.
         try:
             await self._send("DELETE", path, who=who, repeatable=True)
         except VendorError as error:

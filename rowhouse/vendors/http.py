@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import random
 import time
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
 from typing import Any, Final
@@ -165,7 +165,7 @@ class Http:
         repeatable: bool,
         json: Any = None,
         data: Mapping[str, str] | None = None,
-        params: Mapping[str, str] | list[tuple[str, str]] | None = None,
+        params: Mapping[str, str] | Sequence[tuple[str, str]] | None = None,
         headers: Mapping[str, str] | None = None,
         timeout_s: float | None = None,
         bucket: tuple[object, Limit] | None = None,
@@ -187,7 +187,7 @@ class Http:
                     path,
                     json=json,
                     data=data,
-                    params=params,
+                    params=_query(params),
                     headers=headers,
                     timeout=httpx.USE_CLIENT_DEFAULT if timeout_s is None else httpx.Timeout(timeout_s, connect=5.0),
                 )
@@ -237,3 +237,10 @@ def _retry_after(response: httpx.Response) -> float | None:
         except ValueError:
             return None
     return min(_RETRY_AFTER_MAX_S, max(0.0, seconds)) if seconds == seconds else None  # noqa: PLR0124  # not a number
+
+
+def _query(params: Mapping[str, str] | Sequence[tuple[str, str]] | None) -> list[tuple[str, str | int | float | bool | None]] | None:
+    # None, not an empty list: httpx would strip the query that the path already has.
+    if not params:
+        return None
+    return list(params.items() if isinstance(params, Mapping) else params)

@@ -66,7 +66,7 @@ class Computed:
 class Declared(ABC):
     """A resource that is mostly a table; subclasses say `make`, `find`, `change` and `remove`."""
 
-    token: ClassVar[str]
+    kind: ClassVar[str]
     fields: ClassVar[Mapping[str, Field]]
     computed: ClassVar[Mapping[str, Computed]] = {}
     delete_before_replace: ClassVar[bool] = False
@@ -126,7 +126,7 @@ class Declared(ABC):
             if name not in self.fields:
                 close = difflib.get_close_matches(name, self.fields, 1)
                 hint = f" Did you mean '{close[0]}'?" if close else f" Known: {', '.join(sorted(self.fields))}."
-                failures.append(CheckFailure(name, f"{self.token} has no property '{name}'.{hint}"))
+                failures.append(CheckFailure(name, f"{self.kind} has no property '{name}'.{hint}"))
         inputs: Props = {}
         for name, item in self.fields.items():
             value = news.get(name)
