@@ -39,22 +39,17 @@ def check_accounts(where: Surroundings, stack: str) -> None:
         return
     settings = stack_settings(where.root, stack)
     file = f"stacks/Pulumi.{stack}.yaml"
-    local = [
-        f"account:{key} is {settings.get(key)!r}"
-        for key, value in (("zone", "localhost"), ("flyOrg", "local"), ("accessTeam", "local"))
-        if settings.get(key) == value
-    ]
-    local += [
-        f"account:{key} is the local cloud's"
-        for key in ("cloudflareAccountId", "cloudflareZoneId")
-        if str(settings.get(key, "")).startswith("0" * 24)
-    ]
+    marks = {"zone": "localhost", "flyOrg": "local", "accessTeam": "local"}
+    local = [f"account:{key} is {value!r}" for key, value in marks.items() if settings.get(key) == value]
+    zeros = [key for key in ("cloudflareAccountId", "cloudflareZoneId") if str(settings.get(key, "")).startswith("0" * 24)]
+    local += [f"account:{key} is the local cloud's" for key in zeros]
     if str(settings.get("edgeImage", "")).startswith("registry.localhost/"):
         local.append("account:edgeImage is the local cloud's")
     if local:
         lines = "\n".join(f"  {line}" for line in local)
         raise EnvironmentProblemError(
-            f"{file}: still points at the local cloud, and the environment at real vendors.\n{lines}\nPut your own values there (README.md, 'With real vendors')."
+            f"{file}: still points at the local cloud, and the environment at real vendors.\n{lines}\n"
+            "Put your own values there (README.md, 'With real vendors')."
         )
     store = where.env.get("ROWHOUSE_STORE_URL") or str(settings.get("store") or "file:")
     if store.startswith("file:"):
@@ -88,7 +83,8 @@ def refuse_vanished(fleet: Fleet, stack: str, state: Mapping[str, Any]) -> None:
     gone = sorted(kept - {tenant.id for tenant in fleet.in_cell(stack)} - {""})
     if gone:
         lines = "\n".join(f"  tenants/{tenant}.yaml" for tenant in gone)
+        files = "tenant files are" if len(gone) > 1 else "tenant file is"
         raise EnvironmentProblemError(
-            f"{len(gone)} tenant file{'s are' if len(gone) > 1 else ' is'} gone while the tenant's data is still there; nothing was changed.\n{lines}\n"
+            f"{len(gone)} {files} gone while the tenant's data is still there; nothing was changed.\n{lines}\n"
             "A tenant leaves in two changes: set `state: offboarding` first. Restore the file (git restore) and say so there."
         )

@@ -72,8 +72,8 @@ def _vendors(env: Mapping[str, str]) -> Literal["loopback", "real"]:
     real = [name for name in BASE_URLS if name not in local]
     if real:
         raise EnvironmentProblemError(
-            f"environment: {', '.join(local)} point at this machine, but {', '.join(real)} do not, so one run would change both real and local vendors. "
-            "Set all three (as `rowhouse localcloud` prints them) or none."
+            f"environment: {', '.join(local)} point at this machine, but {', '.join(real)} do not, "
+            "so one run would change both real and local vendors. Set all three (as `rowhouse localcloud` prints them) or none."
         )
     return "loopback"
 

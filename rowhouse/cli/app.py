@@ -1,0 +1,31 @@
+"""The command's verbs, the five that matter first."""
+
+from __future__ import annotations
+
+import typer
+
+from rowhouse.cli import apply, files, local, status
+
+__all__ = ["app"]
+
+app = typer.Typer(
+    name="rowhouse",
+    help="Single-tenant software as a service as code: one file a customer, one reviewed change.",
+    no_args_is_help=True,
+    pretty_exceptions_show_locals=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+    add_completion=False,
+)
+
+_DAILY = "Every day"
+_ALSO = "Also"
+
+app.command(rich_help_panel=_DAILY)(files.new)
+app.command(rich_help_panel=_DAILY)(apply.up)
+app.command(rich_help_panel=_DAILY)(status.status)
+app.command(rich_help_panel=_ALSO)(files.check)
+app.command(rich_help_panel=_ALSO)(apply.preview)
+app.command(rich_help_panel=_ALSO)(apply.refresh)
+app.command(rich_help_panel=_ALSO)(apply.destroy)
+app.command(rich_help_panel=_ALSO)(local.demo)
+app.command(rich_help_panel=_ALSO)(local.localcloud)

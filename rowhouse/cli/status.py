@@ -1,0 +1,121 @@
+"""status: every tenant as it stands, from the state and from the hosts themselves."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from rich.table import Table
+
+from rowhouse.cli.apply import EngineOption, StackOption, driver_for
+from rowhouse.cli.output import JsonOption, data, emit, handled
+from rowhouse.cli.render import table
+from rowhouse.cli.surroundings import surroundings
+from rowhouse.vendors.fly import Fly
+from rowhouse.vendors.http import VendorError
+
+__all__ = ["Row", "rows", "status", "status_table", "tenants_in"]
+
+
+@dataclass(frozen=True)
+class Row:
+    """One instance of one tenant."""
+
+    tenant: str
+    plan: str
+    instance: str
+    host: str
+    url: str
+    state: str
+    """What the host says of the machine; `unknown` when it could not be asked, `missing` when it has none."""
+    members: tuple[str, ...]
+    customer: str
+    subscription: str
+    monthly_price: str
+
+
+def tenants_in(state: Mapping[str, Any]) -> dict[str, Any]:
+    """The tenants that a stack's outputs tell of, by id; those that never came to be are left out."""
+    for resource in (state.get("deployment") or {}).get("resources") or []:
+        if resource.get("type") == "pulumi:pulumi:Stack":
+            outputs = resource.get("outputs") or {}
+            return {key: value for key, value in sorted(outputs.items()) if isinstance(value, dict) and "instances" in value}
+    return {}
+
+
+async def rows(tenants: Mapping[str, Any], fly: Fly) -> list[Row]:
+    """One row an instance, machines asked at their host, 16 at a time."""
+    turns = asyncio.Semaphore(16)
+
+    async def machine_state(instance: Mapping[str, Any]) -> str:
+        if not instance.get("app") or not instance.get("machine"):
+            return "missing"
+        async with turns:
+            try:
+                machine = await fly.get_machine(instance["app"], instance["machine"])
+            except VendorError:
+                return "unknown"
+        return str(machine["state"]) if machine else "missing"
+
+    async def row(tenant: str, summary: Mapping[str, Any], name: str, instance: Mapping[str, Any]) -> Row:
+        return Row(
+            tenant=tenant,
+            plan=str(summary.get("plan") or ""),
+            instance=name,
+            host=str(instance.get("host") or ""),
+            url=str(instance.get("url") or ""),
+            state=await machine_state(instance),
+            members=tuple(summary.get("members") or ()),
+            customer=str(summary.get("customer") or ""),
+            subscription=str(summary.get("subscription") or ""),
+            monthly_price=str(summary.get("monthly_price") or ""),
+        )
+
+    return list(
+        await asyncio.gather(
+            *(
+                row(tenant, summary, name, instance)
+                for tenant, summary in tenants.items()
+                for name, instance in summary["instances"].items()
+            )
+        )
+    )
+
+
+def status_table(found: list[Row]) -> Table:
+    """Rows as a person reads them; what a tenant's second instance shares with its first is not said twice."""
+    made = table("", "tenant", "plan", "instance", "host", "state", "URL", "members", "Stripe customer", "subscription", "a month")
+    before = ""
+    for row in found:
+        first = row.tenant != before
+        before = row.tenant
+        shared = [row.tenant, row.plan] if first else ["", ""]
+        owner = [", ".join(row.members), row.customer, row.subscription or "none", row.monthly_price] if first else ["", "", "", ""]
+        made.add_row(*shared, row.instance, row.host, row.state, row.url, *owner)
+    return made
+
+
+@handled
+def status(stack: StackOption = "main", engine: EngineOption = "auto", as_json: JsonOption = False) -> None:
+    """Show every tenant: its instances, where they are, whether they run, who pays."""
+    where = surroundings(Path.cwd(), os.environ, engine=engine)
+
+    async def look() -> list[Row]:
+        state = await driver_for(where, stack).export()
+        fly = Fly.from_environment(where.env)
+        try:
+            return await rows(tenants_in(state), fly)
+        finally:
+            await fly.close()
+
+    found = asyncio.run(look())
+    if as_json:
+        emit([asdict(row) | {"members": list(row.members)} for row in found])
+    elif found:
+        data.print(status_table(found))
+    else:
+        data.print("No tenants yet. `rowhouse new` writes the file of one, `rowhouse up` makes it.", markup=False)
