@@ -8,7 +8,22 @@ from __future__ import annotations
 
 from rowhouse.errors import SpecError
 from rowhouse.spec.load import check_fleet, load_fleet, read_fleet
-from rowhouse.spec.model import App, Catalog, Counter, Fleet, HealthCheck, Instance, Lifecycle, Limits, Meter, Owner, Pack, Plan, Size, Tenant
+from rowhouse.spec.model import (
+    App,
+    Catalog,
+    Counter,
+    Fleet,
+    HealthCheck,
+    Instance,
+    Lifecycle,
+    Limits,
+    Meter,
+    Owner,
+    Pack,
+    Plan,
+    Size,
+    Tenant,
+)
 from rowhouse.spec.problem import Problem
 
 __all__ = [

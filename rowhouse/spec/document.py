@@ -113,21 +113,27 @@ class _Builder:
         assert isinstance(event, StreamStartEvent)
         event = self._next()
         if isinstance(event, StreamEndEvent):
-            raise _Refused(event.start_mark, "yaml.empty", "this file is empty. It must be a mapping of keys to values. Write `key: value` lines.")
+            raise _Refused(
+                event.start_mark, "yaml.empty", "this file is empty. It must be a mapping of keys to values. Write `key: value` lines."
+            )
         assert isinstance(event, DocumentStartEvent)
         if event.version is not None or event.tags:
             raise _Refused(event.start_mark, "yaml.documents", "this file has a % directive. Files are plain YAML. Delete the directive.")
         top = self._next()
         if not isinstance(top, MappingStartEvent):
             self._refuse_feature(top)
-            raise _Refused(top.start_mark, "yaml.empty", "the top of this file is not a mapping. It must be `key: value` lines. Rewrite it so.")
+            raise _Refused(
+                top.start_mark, "yaml.empty", "the top of this file is not a mapping. It must be `key: value` lines. Rewrite it so."
+            )
         self._refuse_feature(top)
         self._document.data = self._mapping((), 1)
         event = self._next()
         assert isinstance(event, DocumentEndEvent)
         event = self._next()
         if not isinstance(event, StreamEndEvent):
-            raise _Refused(event.start_mark, "yaml.documents", "a second document starts here. A file holds one. Put the other in its own file.")
+            raise _Refused(
+                event.start_mark, "yaml.documents", "a second document starts here. A file holds one. Put the other in its own file."
+            )
 
     def _value(self, event: Any, path: Path, depth: int) -> Any:
         """The value that starts with an event."""
@@ -157,7 +163,9 @@ class _Builder:
             mark = event.start_mark
             if key in data:
                 first = self._document.keys[(*path, key)]
-                raise _Refused(mark, "yaml.duplicate-key", f"key {show(key)} stands twice, first on line {first[0]}. A key stands once. Delete one.")
+                raise _Refused(
+                    mark, "yaml.duplicate-key", f"key {show(key)} stands twice, first on line {first[0]}. A key stands once. Delete one."
+                )
             here = (*path, key)
             self._document.keys[here] = (mark.line + 1, mark.column + 1)
             data[key] = self._value(self._next(), here, depth)
@@ -167,7 +175,9 @@ class _Builder:
         """A mapping's key as text."""
         self._refuse_feature(event)
         if not isinstance(event, ScalarEvent):
-            raise _Refused(event.start_mark, "yaml.key", "a list or mapping stands where a key is wanted. Keys are text. Write `key: value`.")
+            raise _Refused(
+                event.start_mark, "yaml.key", "a list or mapping stands where a key is wanted. Keys are text. Write `key: value`."
+            )
         text = str(event.value)
         if not event.style:
             if text == "<<":
@@ -190,24 +200,39 @@ class _Builder:
         if _DECIMAL.fullmatch(text):
             return Decimal(text)
         if _AMBIGUOUS.fullmatch(text):
-            raise _Refused(event.start_mark, "yaml.ambiguous", f"{show(text)} is a word or number that YAML readers read differently. "
-                           f'For text write "{text}" in quotes; for a number write plain decimal digits; otherwise true, false or null.')
+            raise _Refused(
+                event.start_mark,
+                "yaml.ambiguous",
+                f"{show(text)} is a word or number that YAML readers read differently. "
+                f'For text write "{text}" in quotes; for a number write plain decimal digits; otherwise true, false or null.',
+            )
         return text
 
     def _refuse_feature(self, event: Any) -> None:
         """No anchors, aliases, tags."""
         if isinstance(event, AliasEvent):
-            raise _Refused(event.start_mark, "yaml.alias", f"`*{show(event.anchor)[1:-1]}` repeats another value. Aliases are refused, because they can "
-                           "explode and hide. Write the value out.")
+            raise _Refused(
+                event.start_mark,
+                "yaml.alias",
+                f"`*{show(event.anchor)[1:-1]}` repeats another value. Aliases are refused, because they can "
+                "explode and hide. Write the value out.",
+            )
         if event.anchor is not None:
             raise _Refused(event.start_mark, "yaml.alias", f"`&{show(event.anchor)[1:-1]}` names a value. Anchors are refused. Delete it.")
         if event.tag is not None:
-            raise _Refused(event.start_mark, "yaml.tag", f"{show(event.tag)} is a tag. Tags are refused, because they can make values into anything. "
-                           "Delete it; put text in quotes.")
+            raise _Refused(
+                event.start_mark,
+                "yaml.tag",
+                f"{show(event.tag)} is a tag. Tags are refused, because they can make values into anything. Delete it; put text in quotes.",
+            )
 
     def _refuse_characters(self, event: Any, text: str) -> None:
-        """No control or deceptive character that came in through an escape such as `\\u202e`."""
+        """No control or deceptive character that came in through a backslash escape."""
         found = bad_character(text)
         if found is not None:
-            raise _Refused(event.start_mark, "file.characters", f"this text holds U+{ord(text[found]):04X}, a control character or one that reorders or "
-                           "hides text. Use printable text only. Delete the escape.")
+            raise _Refused(
+                event.start_mark,
+                "file.characters",
+                f"this text holds U+{ord(text[found]):04X}, a control character or one that reorders or "
+                "hides text. Use printable text only. Delete the escape.",
+            )

@@ -19,7 +19,7 @@ from rowhouse.spec.problem import Problem, did_you_mean, listed
 from rowhouse.spec.rules import RULES
 from rowhouse.spec.slug import show
 
-__all__ = ["validated"]
+__all__ = ["plain_annotation", "validated"]
 
 M = TypeVar("M", bound=BaseModel)
 
@@ -46,7 +46,12 @@ def _problem(model: type[BaseModel], document: Document, details: ErrorDetails) 
         allowed = _keys_at(model, path[:-1])
         place = document.at(path, key=True)
         inside = f" in {_dotted(path[:-1])}" if path[:-1] else ""
-        return _at(document, place, "spec.unknown-key", f"unknown key {show(key)}{inside}. {did_you_mean(key, allowed)}Keys: {listed(allowed)}. Rename or delete it.")
+        return _at(
+            document,
+            place,
+            "spec.unknown-key",
+            f"unknown key {show(key)}{inside}. {did_you_mean(key, allowed)}Keys: {listed(allowed)}. Rename or delete it.",
+        )
     if kind == "missing":
         place = document.at(path[:-1], key=True)
         hint = _description(model, path)
@@ -128,7 +133,7 @@ def _model_at(model: type[BaseModel], path: Sequence[str | int]) -> type[BaseMod
     """The model of the mapping at a path."""
     annotation: Any = model
     for part in path:
-        annotation = _plain(annotation)
+        annotation = plain_annotation(annotation)
         if isinstance(annotation, type) and issubclass(annotation, BaseModel):
             field = annotation.model_fields.get(str(part))
             if field is None:
@@ -139,11 +144,11 @@ def _model_at(model: type[BaseModel], path: Sequence[str | int]) -> type[BaseMod
             if not arguments:
                 return None
             annotation = arguments[-1]
-    annotation = _plain(annotation)
+    annotation = plain_annotation(annotation)
     return annotation if isinstance(annotation, type) and issubclass(annotation, BaseModel) else None
 
 
-def _plain(annotation: Any) -> Any:
+def plain_annotation(annotation: Any) -> Any:
     """An annotation without its metadata and its `| None`."""
     while True:
         origin = typing.get_origin(annotation)

@@ -62,7 +62,7 @@ _PLAN = re.compile(rf"{SLUG_PATTERN[1:-1].replace('(?=.{1,39}$)', '')}/{SLUG_PAT
 
 def failure(rule: str, message: str) -> PydanticCustomError:
     """A validation error whose type is a rule id; the message goes through a context so that braces in it stay text."""
-    return PydanticCustomError(rule, "{text}", {"text": message})  # type: ignore[arg-type]
+    return PydanticCustomError(rule, "{text}", {"text": message})
 
 
 def _text_of(value: object, rule: str, example: str) -> str:
@@ -70,7 +70,11 @@ def _text_of(value: object, rule: str, example: str) -> str:
     if isinstance(value, str):
         return value
     kind = {bool: "true or false", int: "a number", Decimal: "a number", list: "a list", dict: "a mapping", type(None): "nothing"}
-    raise failure(rule, f"this is {kind.get(type(value), 'no text')}, and text is wanted. Write text such as {example}, in quotes where it looks like a number.")
+    raise failure(
+        rule,
+        f"this is {kind.get(type(value), 'no text')}, and text is wanted. Write text such as {example}, in quotes where it looks "
+        f"like a number.",
+    )
 
 
 def _matching(rule: str, pattern: re.Pattern[str], wanted: str, limit: int, *, lower: bool = False) -> Callable[[object], str]:
@@ -94,15 +98,20 @@ def _check_slug(value: object) -> str:
     text = _text_of(value, "spec.id", "`acme-labs`")
     why = why_not_slug(text)
     if why:
-        raise failure("spec.id", f"{show(text)} cannot be an id: {why}. Ids have lower-case ASCII letters, digits and single dashes, a letter first, "
-                    "at most 39 characters. Choose another.")
+        raise failure(
+            "spec.id",
+            f"{show(text)} cannot be an id: {why}. Ids have lower-case ASCII letters, digits and single dashes, a letter first, "
+            "at most 39 characters. Choose another.",
+        )
     return text
 
 
 def _check_email(value: object) -> str:
     text = _text_of(value, "spec.email", "`ops@acme.example`").lower()
     if len(text) > 254 or _EMAIL.fullmatch(text) is None or ".." in text or text.startswith(".") or ".@" in text:
-        raise failure("spec.email", f"{show(value)} is not an e-mail address. It must look like `ops@acme.example`, ASCII only. Correct it.")
+        raise failure(
+            "spec.email", f"{show(value)} is not an e-mail address. It must look like `ops@acme.example`, ASCII only. Correct it."
+        )
     return text
 
 
@@ -113,7 +122,10 @@ def _check_member(value: object) -> str:
             raise failure("spec.member", f"{show(value)} is not `@` and a domain. It must look like `@acme.example`. Correct it.")
         return text
     if len(text) > 254 or _EMAIL.fullmatch(text) is None or ".." in text or text.startswith(".") or ".@" in text:
-        raise failure("spec.member", f"{show(value)} is no member. It must look like `ana@acme.example` or, for everyone there, `@acme.example`. Correct it.")
+        raise failure(
+            "spec.member",
+            f"{show(value)} is no member. It must look like `ana@acme.example` or, for everyone there, `@acme.example`. Correct it.",
+        )
     return text
 
 
@@ -123,16 +135,24 @@ def _check_secret(value: object) -> str:
     if _SECRET_ENV.fullmatch(text) or (is_file and len(text) <= 500):
         return text
     # The value may be the secret itself: it is not repeated.
-    raise failure("spec.secret-reference", "this is no reference to a secret. Allowed are `env:NAME` (a variable where `rowhouse up` runs) and "
-                "`file:PATH` (without `..`). Put the value there and name it here; if a real secret stood here, replace it at its issuer.")
+    raise failure(
+        "spec.secret-reference",
+        "this is no reference to a secret. Allowed are `env:NAME` (a variable where `rowhouse up` runs) and "
+        "`file:PATH` (without `..`). Put the value there and name it here; if a real secret stood here, replace it at its issuer.",
+    )
 
 
 def _check_env_name(value: object) -> str:
     text = _text_of(value, "spec.env-name", "`USER_NAME`")
     if _ENV_NAME.fullmatch(text) is None:
-        raise failure("spec.env-name", f"{show(text)} is no variable name. Names have upper-case ASCII letters, digits and underscores. Write `USER_NAME`.")
+        raise failure(
+            "spec.env-name",
+            f"{show(text)} is no variable name. Names have upper-case ASCII letters, digits and underscores. Write `USER_NAME`.",
+        )
     if text.startswith(("FLY_", "ROWHOUSE_")):
-        raise failure("spec.env-name", f"{show(text)} is set by the host or by Rowhouse. Names may not start with FLY_ or ROWHOUSE_. Choose another.")
+        raise failure(
+            "spec.env-name", f"{show(text)} is set by the host or by Rowhouse. Names may not start with FLY_ or ROWHOUSE_. Choose another."
+        )
     return text
 
 
@@ -160,7 +180,10 @@ def _decimal(rule: str, pattern: re.Pattern[str], example: str, *, bare: bool) -
         if bare and isinstance(value, int | Decimal) and not isinstance(value, bool):
             value = str(value)
         if not isinstance(value, str):
-            raise failure(rule, f'this is not written as text. It must be a decimal number in quotes, because readers round numbers. Write "{example}".')
+            raise failure(
+                rule,
+                f'this is not written as text. It must be a decimal number in quotes, because readers round numbers. Write "{example}".',
+            )
         if pattern.fullmatch(value) is None:
             raise failure(rule, f'{show(value)} does not fit. It must look like "{example}". Correct it.')
         return Decimal(value)
@@ -175,23 +198,36 @@ def _check_allowance(value: object) -> Decimal | None:
 _quantity = _decimal("spec.quantity", _AMOUNT, "12.5", bare=True)
 
 Slug = Annotated[str, BeforeValidator(_check_slug), _schema(SLUG_PATTERN)]
-MeterName = Annotated[str, BeforeValidator(_matching("spec.id", _METER, "`running_hours`", 39)), _schema(rf"^{_METER.pattern}$", maxLength=39)]
+MeterName = Annotated[
+    str, BeforeValidator(_matching("spec.id", _METER, "`running_hours`", 39)), _schema(rf"^{_METER.pattern}$", maxLength=39)
+]
 Email = Annotated[str, BeforeValidator(_check_email), WithJsonSchema({"type": "string", "format": "email", "maxLength": 254})]
 Member = Annotated[str, BeforeValidator(_check_member), _schema("^[^@\\s]*@[^@\\s]+$", maxLength=254)]
-Image = Annotated[str, BeforeValidator(_matching("spec.image", _IMAGE, "`registry.example/app@sha256:<64 hexadecimal digits>`", 300)),
-                  _schema("^.+@sha256:[0-9a-f]{64}$")]
+Image = Annotated[
+    str,
+    BeforeValidator(_matching("spec.image", _IMAGE, "`registry.example/app@sha256:<64 hexadecimal digits>`", 300)),
+    _schema("^.+@sha256:[0-9a-f]{64}$"),
+]
 EnvName = Annotated[str, BeforeValidator(_check_env_name), _schema("^[A-Z_][A-Z0-9_]{0,99}$")]
 EnvValue = Annotated[str, BeforeValidator(_check_env_value), WithJsonSchema({"type": "string", "maxLength": 8000})]
 SecretRef = Annotated[str, BeforeValidator(_check_secret), _schema("^(env:[A-Za-z_][A-Za-z0-9_]*|file:.+)$")]
 AbsolutePath = Annotated[str, BeforeValidator(_check_path), _schema("^/[A-Za-z0-9._/-]*$")]
-PlanRef = Annotated[str, BeforeValidator(_matching("spec.value", _PLAN, "`<catalog>/<plan>`, such as `aether/pro`", 79)),
-                    _schema("^[a-z][a-z0-9-]*/[a-z][a-z0-9-]*$")]
+PlanRef = Annotated[
+    str,
+    BeforeValidator(_matching("spec.value", _PLAN, "`<catalog>/<plan>`, such as `aether/pro`", 79)),
+    _schema("^[a-z][a-z0-9-]*/[a-z][a-z0-9-]*$"),
+]
 Money = Annotated[Decimal, BeforeValidator(_decimal("spec.money", _MONEY, "20.00", bare=False)), _schema(rf"^{_MONEY.pattern}$")]
 """An amount in the currency's major unit with its two decimals."""
-UnitPrice = Annotated[Decimal, BeforeValidator(_decimal("spec.money", _UNIT_PRICE, "0.10", bare=False)), _schema(rf"^{_UNIT_PRICE.pattern}$")]
+UnitPrice = Annotated[
+    Decimal, BeforeValidator(_decimal("spec.money", _UNIT_PRICE, "0.10", bare=False)), _schema(rf"^{_UNIT_PRICE.pattern}$")
+]
 """A price for one unit, in the currency's major unit, with up to twelve decimals."""
-Allowance = Annotated[Decimal | None, BeforeValidator(_check_allowance),
-                      WithJsonSchema({"anyOf": [{"type": "number", "minimum": 0}, {"type": "string", "pattern": rf"^({_AMOUNT.pattern}|unlimited)$"}]})]
+Allowance = Annotated[
+    Decimal | None,
+    BeforeValidator(_check_allowance),
+    WithJsonSchema({"anyOf": [{"type": "number", "minimum": 0}, {"type": "string", "pattern": rf"^({_AMOUNT.pattern}|unlimited)$"}]}),
+]
 """A quantity, or `unlimited` (None)."""
 
 
@@ -203,8 +239,11 @@ def _check_count(value: object) -> int | None:
     raise failure("spec.value", f"{show(value)} is no limit. It must be a whole number from 1 to 100,000, or `unlimited`. Correct it.")
 
 
-CountLimit = Annotated[int | None, BeforeValidator(_check_count),
-                       WithJsonSchema({"anyOf": [{"type": "integer", "minimum": 1, "maximum": 100_000}, {"const": "unlimited"}]})]
+CountLimit = Annotated[
+    int | None,
+    BeforeValidator(_check_count),
+    WithJsonSchema({"anyOf": [{"type": "integer", "minimum": 1, "maximum": 100_000}, {"const": "unlimited"}]}),
+]
 """A count, or `unlimited` (None)."""
 
 

@@ -61,25 +61,31 @@ class _Mapping(BaseModel):
 class SizeFile(_Mapping):
     """How large an instance is; what is left out comes from the level below (app, catalog, plan, tenant)."""
 
-    cpu_kind: Literal["shared", "performance"] | None = Field(None, description="Kind of processors: `shared` or `performance` (Fly).")
-    cpus: int | None = Field(None, ge=1, le=16, description="Number of processors.")
-    memory_mb: int | None = Field(None, ge=256, le=131072, description="Memory in MB, a multiple of 256.")
-    volume_gb: int | None = Field(None, ge=1, le=1024, description="Size of the volume in GB. It can grow, never shrink.")
+    cpu_kind: Literal["shared", "performance"] | None = Field(
+        default=None, description="Kind of processors: `shared` or `performance` (Fly)."
+    )
+    cpus: int | None = Field(default=None, ge=1, le=16, description="Number of processors.")
+    memory_mb: int | None = Field(default=None, ge=256, le=131072, description="Memory in MB, a multiple of 256.")
+    volume_gb: int | None = Field(default=None, ge=1, le=1024, description="Size of the volume in GB. It can grow, never shrink.")
 
 
 class OwnerFile(_Mapping):
     """Who owns the tenant and is its customer at Stripe."""
 
-    name: Text | None = Field(None, description="Name on invoices; default: the e-mail address.")
+    name: Text | None = Field(default=None, description="Name on invoices; default: the e-mail address.")
     email: Email = Field(description="Where invoices go; also the default member.")
 
 
 class InstanceFile(SizeFile):
     """One machine with its volume, hostname and gate."""
 
-    host: Host | None = Field(None, description="Where it runs: `fly`, `railway` or `docker`; default: the catalog's.")
-    region: Text | None = Field(None, description="The host's region; default: the catalog's, or the host's own default on another host.")
-    hostname: Slug | None = Field(None, description="Host label below the cell's zone; default: the tenant's id for `main`, else `<tenant>-<instance>`.")
+    host: Host | None = Field(default=None, description="Where it runs: `fly`, `railway` or `docker`; default: the catalog's.")
+    region: Text | None = Field(
+        default=None, description="The host's region; default: the catalog's, or the host's own default on another host."
+    )
+    hostname: Slug | None = Field(
+        default=None, description="Host label below the cell's zone; default: the tenant's id for `main`, else `<tenant>-<instance>`."
+    )
 
 
 class TenantFile(_Mapping):
@@ -87,25 +93,38 @@ class TenantFile(_Mapping):
 
     owner: OwnerFile = Field(description="Who owns the tenant.")
     plan: PlanRef = Field(description="`<catalog>/<plan>` in plans/.")
-    app: Slug | None = Field(None, description="What its instances run, a file in apps/; default: the catalog's.")
-    members: list[Member] | None = Field(None, description="Who passes the gate: e-mail addresses and `@domain`s; default: the owner. Replaces the default.")
-    state: State = Field("active", description="`active`; `suspended` (stopped, gate closed, nothing deleted); `offboarding` (leaving: gate closed, machine "
-                         "stopped, volume kept for the grace period); `purge` (refused until backups exist).")
-    env: dict[EnvName, EnvValue] = Field(default_factory=dict, description="Variables of the app. Merged over the app's and the plan's, name by name. "
-                                         "`{owner.name}`, `{owner.email}`, `{tenant.id}` and `{tenant.plan}` are filled in.")
-    secrets: dict[EnvName, SecretRef] = Field(default_factory=dict, description="Secret variables as references, `env:NAME` or `file:PATH`. Merged like env.")
-    cell: Slug = Field("main", description="The Pulumi stack that holds it.")
-    instances: dict[Slug, InstanceFile] | None = Field(None, description="Its instances by name; default: one, `main`. Replaces the default as a whole; inside an "
-                                                       "instance only what differs from the plan is written.")
+    app: Slug | None = Field(default=None, description="What its instances run, a file in apps/; default: the catalog's.")
+    members: list[Member] | None = Field(
+        default=None, description="Who passes the gate: e-mail addresses and `@domain`s; default: the owner. Replaces the default."
+    )
+    state: State = Field(
+        default="active",
+        description="`active`; `suspended` (stopped, gate closed, nothing deleted); `offboarding` (leaving: gate closed, machine "
+        "stopped, volume kept for the grace period); `purge` (refused until backups exist).",
+    )
+    env: dict[EnvName, EnvValue] = Field(
+        default_factory=dict,
+        description="Variables of the app. Merged over the app's and the plan's, name by name. "
+        "`{owner.name}`, `{owner.email}`, `{tenant.id}` and `{tenant.plan}` are filled in.",
+    )
+    secrets: dict[EnvName, SecretRef] = Field(
+        default_factory=dict, description="Secret variables as references, `env:NAME` or `file:PATH`. Merged like env."
+    )
+    cell: Slug = Field(default="main", description="The Pulumi stack that holds it.")
+    instances: dict[Slug, InstanceFile] | None = Field(
+        default=None,
+        description="Its instances by name; default: one, `main`. Replaces the default as a whole; inside an "
+        "instance only what differs from the plan is written.",
+    )
 
 
 class HealthFile(_Mapping):
     """How a host sees that the app is well."""
 
-    path: AbsolutePath = Field("/healthz", description="Path that answers 200 when the app is ready.")
-    interval_s: int = Field(10, ge=1, le=300, description="Seconds between checks.")
-    timeout_s: int = Field(2, ge=1, le=60, description="Seconds until a check counts as failed.")
-    grace_s: int = Field(10, ge=0, le=600, description="Seconds after the start before checks count.")
+    path: AbsolutePath = Field(default="/healthz", description="Path that answers 200 when the app is ready.")
+    interval_s: int = Field(default=10, ge=1, le=300, description="Seconds between checks.")
+    timeout_s: int = Field(default=2, ge=1, le=60, description="Seconds until a check counts as failed.")
+    grace_s: int = Field(default=10, ge=0, le=600, description="Seconds after the start before checks count.")
 
 
 class CounterFile(_Mapping):
@@ -119,28 +138,41 @@ class AppFile(_Mapping):
 
     title: Text = Field(description="Name for people.")
     image: Image = Field(description="The image by digest, `name@sha256:...`.")
-    port: int = Field(8080, ge=1, le=65535, description="Port on which the app listens for HTTP.")
-    data_dir: AbsolutePath = Field("/data", description="Where the volume is mounted; all that must survive lives there.")
-    health: HealthFile = Field(default_factory=HealthFile, description="Health check.")  # type: ignore[arg-type]
-    env: dict[EnvName, EnvValue] = Field(default_factory=dict, description="Variables of every instance; plans and tenants may override them.")
+    port: int = Field(default=8080, ge=1, le=65535, description="Port on which the app listens for HTTP.")
+    data_dir: AbsolutePath = Field(default="/data", description="Where the volume is mounted; all that must survive lives there.")
+    health: HealthFile = Field(default_factory=HealthFile, description="Health check.")
+    env: dict[EnvName, EnvValue] = Field(
+        default_factory=dict, description="Variables of every instance; plans and tenants may override them."
+    )
     secrets: dict[EnvName, SecretRef] = Field(default_factory=dict, description="Secret variables as references.")
     counters: dict[MeterName, CounterFile] = Field(default_factory=dict, description="Activity counters that the app reports, by name.")
-    counters_path: AbsolutePath = Field("/counters", description="Path that answers the counters' totals since the volume was made, as one JSON mapping.")
-    size: SizeFile = Field(default_factory=SizeFile, description="Size that the app needs; plans and tenants may override it.")  # type: ignore[arg-type]
+    counters_path: AbsolutePath = Field(
+        default="/counters", description="Path that answers the counters' totals since the volume was made, as one JSON mapping."
+    )
+    size: SizeFile = Field(default_factory=SizeFile, description="Size that the app needs; plans and tenants may override it.")
 
 
 class MeterFile(_Mapping):
     """Something that is measured for every tenant of a catalog."""
 
     kind: Literal["running_hours", "counter", "storage_gb", "volume_gb"] = Field(
-        description="`running_hours` (time in which machines run), `counter` (what the app counts), `storage_gb` (GB used, mean over the period), "
-        "`volume_gb` (GB provisioned, mean over the period).")
+        description="`running_hours` (time in which machines run), `counter` (what the app counts), "
+        "`storage_gb` (GB used, mean over the period), "
+        "`volume_gb` (GB provisioned, mean over the period)."
+    )
     unit: Text = Field(description="The word for one, as it stands on the bill.")
     rounding: Literal["second", "minute", "hour_up", "hour_any"] | None = Field(
-        None, description="For running_hours only, and required there: up to the whole `second`, `minute` or hour (`hour_up`) of the period's total, or the number "
-        "of clock hours with any running, login or activity (`hour_any`).")
-    counter: MeterName | None = Field(None, description="For counter only: the app's activity counter; default: the meter's own name.")
-    unit_cost: UnitPrice = Field(Decimal(0), description="What one unit costs us outside the host, such as calls to an AI vendor; for margins, never billed.")
+        default=None,
+        description="For running_hours only, and required there: up to the whole `second`, `minute` or hour (`hour_up`) of "
+        "the period's total, or the number "
+        "of clock hours with any running, login or activity (`hour_any`).",
+    )
+    counter: MeterName | None = Field(
+        default=None, description="For counter only: the app's activity counter; default: the meter's own name."
+    )
+    unit_cost: UnitPrice = Field(
+        default=Decimal(0), description="What one unit costs us outside the host, such as calls to an AI vendor; for margins, never billed."
+    )
 
 
 class PackFile(_Mapping):
@@ -149,19 +181,25 @@ class PackFile(_Mapping):
     meter: MeterName = Field(description="The counter meter whose use the credits pay for.")
     size: int = Field(ge=1, le=10_000_000, description="Units in one pack.")
     price: Money = Field(description="Price of one pack.")
-    expires_days: int | None = Field(None, ge=1, le=3650, description="Days until unused credits expire; default: never.")
+    expires_days: int | None = Field(default=None, ge=1, le=3650, description="Days until unused credits expire; default: never.")
 
 
 class TermsFile(_Mapping):
     """What a plan grants of one meter and what happens beyond it."""
 
-    included: Allowance = Field(Decimal(0), description="Units included in the price, or `unlimited`.")
-    per: Literal["period", "day", "hour"] = Field("period", description="How often the included units are granted anew: each billing period, UTC day or UTC hour "
-                                                  "(the last two for counters).")
-    beyond: Literal["bill", "refuse"] | None = Field(None, description="Beyond the included units and any credits: `bill` at the price, or `refuse`. "
-                                                     "Required unless `unlimited` is included.")
-    price: UnitPrice | None = Field(None, description="Price of one further unit (an hour, one count, a GB-month); only with `beyond: bill`.")
-    credits: bool = Field(False, description="Whether packs of credits are used up before `beyond` applies; counters only.")
+    included: Allowance = Field(default=Decimal(0), description="Units included in the price, or `unlimited`.")
+    per: Literal["period", "day", "hour"] = Field(
+        default="period",
+        description="How often the included units are granted anew: each billing period, UTC day or UTC hour (the last two for counters).",
+    )
+    beyond: Literal["bill", "refuse"] | None = Field(
+        default=None,
+        description="Beyond the included units and any credits: `bill` at the price, or `refuse`. Required unless `unlimited` is included.",
+    )
+    price: UnitPrice | None = Field(
+        default=None, description="Price of one further unit (an hour, one count, a GB-month); only with `beyond: bill`."
+    )
+    credits: bool = Field(default=False, description="Whether packs of credits are used up before `beyond` applies; counters only.")
     warn_at: list[int] = Field(default_factory=list, description="Percentages of the included units at which the tenant is warned.")
 
     @model_validator(mode="after")
@@ -170,26 +208,36 @@ class TermsFile(_Mapping):
         if self.included is None and (self.beyond is not None or self.price is not None):
             raise failure("plan.meter", "`unlimited` units have nothing beyond them. Delete `beyond` and `price`, or include a number.")
         if self.included is not None and self.beyond is None:
-            raise failure("plan.meter", "it is not said what happens beyond the included units. Allowed: `beyond: bill` with a `price`, or `beyond: refuse`. Add one.")
+            raise failure(
+                "plan.meter",
+                "it is not said what happens beyond the included units. Allowed: `beyond: bill` with a `price`, or `beyond: "
+                "refuse`. Add one.",
+            )
         return self
 
 
 class LimitsFile(_Mapping):
     """Hard limits of a plan on what a tenant file may ask for."""
 
-    instances: CountLimit = Field(1, description="Most instances of a tenant, or `unlimited`.")
-    cpus: int | None = Field(None, ge=1, le=16, description="Most processors of an instance; default: the plan's size.")
-    memory_mb: int | None = Field(None, ge=256, le=131072, description="Most memory of an instance in MB; default: the plan's size.")
-    volume_gb: int | None = Field(None, ge=1, le=1024, description="Largest volume of an instance in GB; default: the plan's size.")
+    instances: CountLimit = Field(default=1, description="Most instances of a tenant, or `unlimited`.")
+    cpus: int | None = Field(default=None, ge=1, le=16, description="Most processors of an instance; default: the plan's size.")
+    memory_mb: int | None = Field(
+        default=None, ge=256, le=131072, description="Most memory of an instance in MB; default: the plan's size."
+    )
+    volume_gb: int | None = Field(default=None, ge=1, le=1024, description="Largest volume of an instance in GB; default: the plan's size.")
 
 
 class LifecycleFile(_Mapping):
     """When instances sleep, stop and go."""
 
-    autostop: Autostop | None = Field(None, description='What idling does: `stop`, `suspend` (Fly, at most 2 GB of memory) or "off" (in quotes).')
-    idle_minutes: int | None = Field(None, ge=1, le=10080, description="Minutes without a request until autostop.")
-    max_runtime_minutes: int | None = Field(None, ge=1, le=44640, description="Minutes of running in one go after which an instance is stopped even when busy.")
-    grace_days: int | None = Field(None, ge=1, le=3650, description="Days for which the data of a leaving tenant is kept.")
+    autostop: Autostop | None = Field(
+        default=None, description='What idling does: `stop`, `suspend` (Fly, at most 2 GB of memory) or "off" (in quotes).'
+    )
+    idle_minutes: int | None = Field(default=None, ge=1, le=10080, description="Minutes without a request until autostop.")
+    max_runtime_minutes: int | None = Field(
+        default=None, ge=1, le=44640, description="Minutes of running in one go after which an instance is stopped even when busy."
+    )
+    grace_days: int | None = Field(default=None, ge=1, le=3650, description="Days for which the data of a leaving tenant is kept.")
 
 
 class PlanFile(_Mapping):
@@ -197,26 +245,30 @@ class PlanFile(_Mapping):
 
     title: Text = Field(description="Name on invoices.")
     price: Money = Field(description="Base price of one month.")
-    meters: dict[MeterName, TermsFile] = Field(default_factory=dict, description="Terms by meter; a meter left out is measured and neither limited nor billed.")
+    meters: dict[MeterName, TermsFile] = Field(
+        default_factory=dict, description="Terms by meter; a meter left out is measured and neither limited nor billed."
+    )
     limits: LimitsFile = Field(default_factory=LimitsFile, description="Hard limits.")
-    lifecycle: LifecycleFile = Field(default_factory=LifecycleFile, description="Overrides of the catalog's lifecycle.")  # type: ignore[arg-type]
-    size: SizeFile = Field(default_factory=SizeFile, description="Overrides of the catalog's size.")  # type: ignore[arg-type]
-    env: dict[EnvName, EnvValue] = Field(default_factory=dict, description="Variables of the plan's instances, merged over the app's and the catalog's.")
-    bill_inferred: bool = Field(False, description="Whether running time is billed that no event proves (after lost observations).")
+    lifecycle: LifecycleFile = Field(default_factory=LifecycleFile, description="Overrides of the catalog's lifecycle.")
+    size: SizeFile = Field(default_factory=SizeFile, description="Overrides of the catalog's size.")
+    env: dict[EnvName, EnvValue] = Field(
+        default_factory=dict, description="Variables of the plan's instances, merged over the app's and the catalog's."
+    )
+    bill_inferred: bool = Field(default=False, description="Whether running time is billed that no event proves (after lost observations).")
 
 
 class CatalogFile(_Mapping):
     """The plans of one product."""
 
     title: Text = Field(description="Name of the product.")
-    demo: bool = Field(False, description="Whether this is an example; a live Stripe key with an example catalog is refused.")
-    currency: Currency = Field("usd", description="Currency of all prices, a two-decimal one.")
+    demo: bool = Field(default=False, description="Whether this is an example; a live Stripe key with an example catalog is refused.")
+    currency: Currency = Field(default="usd", description="Currency of all prices, a two-decimal one.")
     app: Slug = Field(description="What tenants run unless they say otherwise, a file in apps/.")
-    host: Host = Field("fly", description="Where instances run unless a tenant says otherwise.")
-    region: Text | None = Field(None, description="Region on that host; default: the host's own default.")
-    size: SizeFile = Field(default_factory=SizeFile, description="Size of instances, over the app's.")  # type: ignore[arg-type]
+    host: Host = Field(default="fly", description="Where instances run unless a tenant says otherwise.")
+    region: Text | None = Field(default=None, description="Region on that host; default: the host's own default.")
+    size: SizeFile = Field(default_factory=SizeFile, description="Size of instances, over the app's.")
     env: dict[EnvName, EnvValue] = Field(default_factory=dict, description="Variables of all instances, merged over the app's.")
-    lifecycle: LifecycleFile = Field(default_factory=LifecycleFile, description="Lifecycle of all plans.")  # type: ignore[arg-type]
+    lifecycle: LifecycleFile = Field(default_factory=LifecycleFile, description="Lifecycle of all plans.")
     meters: dict[MeterName, MeterFile] = Field(default_factory=dict, description="What is measured, by name.")
     packs: dict[Slug, PackFile] = Field(default_factory=dict, description="Packs of credits on sale, by name.")
     plans: dict[Slug, PlanFile] = Field(min_length=1, description="The plans, by name.")

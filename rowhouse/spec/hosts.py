@@ -14,10 +14,44 @@ from rowhouse.spec.slug import show
 __all__ = ["DEFAULT_REGION", "MAX_SUSPEND_MEMORY_MB", "MAX_VOLUME_GB", "REGIONS", "why_not_region", "why_not_size", "why_not_volume"]
 
 REGIONS: Final[Mapping[str, tuple[str, ...]]] = {
-    # Fly's region codes as published with its SDKs. Some have been closed since: the vendor says so at the create; an unknown one is a typing error.
+    # Fly's region codes as published with its SDKs. Some have been closed since: the vendor says so at the create; an unknown one is a
+    # typing error.
     "fly": (
-        "ams", "arn", "atl", "bog", "bom", "bos", "cdg", "den", "dfw", "ewr", "eze", "fra", "gdl", "gig", "gru", "hkg", "iad", "jnb", "lax", "lhr",
-        "mad", "mia", "nrt", "ord", "otp", "phx", "qro", "scl", "sea", "sin", "sjc", "syd", "waw", "yul", "yyz",
+        "ams",
+        "arn",
+        "atl",
+        "bog",
+        "bom",
+        "bos",
+        "cdg",
+        "den",
+        "dfw",
+        "ewr",
+        "eze",
+        "fra",
+        "gdl",
+        "gig",
+        "gru",
+        "hkg",
+        "iad",
+        "jnb",
+        "lax",
+        "lhr",
+        "mad",
+        "mia",
+        "nrt",
+        "ord",
+        "otp",
+        "phx",
+        "qro",
+        "scl",
+        "sea",
+        "sin",
+        "sjc",
+        "syd",
+        "waw",
+        "yul",
+        "yyz",
     ),
     # Railway, 2026-08; `us-west1` is obsolete.
     "railway": ("asia-southeast1-eqsg3a", "europe-west4-drams3a", "us-east4-eqdc4a", "us-west2"),
@@ -51,16 +85,19 @@ def why_not_region(host: str, region: str) -> str:
 def why_not_size(host: str, cpu_kind: str, cpus: int, memory_mb: int) -> str:
     """What is wrong with processors and memory and what to pick; the empty text when the host sells the size."""
     if memory_mb % _MEMORY_STEP_MB:
-        down = max(_MEMORY_STEP_MB, memory_mb // _MEMORY_STEP_MB * _MEMORY_STEP_MB)
-        return f"{memory_mb} MB of memory is not a multiple of {_MEMORY_STEP_MB}. Pick {down} or {memory_mb // _MEMORY_STEP_MB * _MEMORY_STEP_MB + _MEMORY_STEP_MB}."
+        down = memory_mb // _MEMORY_STEP_MB * _MEMORY_STEP_MB
+        near = f"{down} or {down + _MEMORY_STEP_MB}" if down else str(_MEMORY_STEP_MB)
+        return f"{memory_mb} MB of memory is not a multiple of {_MEMORY_STEP_MB}. Pick {near}."
     if host != "fly":
         return ""
     counts, least, most = _FLY_GUESTS[cpu_kind]
     if cpus not in counts:
         return f"Fly sells no {cpu_kind} machine with {cpus} processors. Allowed: {', '.join(map(str, counts))}. Pick one."
     if not least * cpus <= memory_mb <= most * cpus:
-        return (f"{memory_mb} MB does not go with {cpus} {cpu_kind} processor{'s' if cpus > 1 else ''} on Fly. "
-                f"Allowed: {least * cpus} to {most * cpus} MB. Change memory_mb or cpus.")
+        return (
+            f"{memory_mb} MB does not go with {cpus} {cpu_kind} processor{'s' if cpus > 1 else ''} on Fly. "
+            f"Allowed: {least * cpus} to {most * cpus} MB. Change memory_mb or cpus."
+        )
     return ""
 
 

@@ -1,7 +1,7 @@
 """From a project's root to its fleet: read all, check all, report all.
 
-Does: read tenants/, plans/ and apps/ once each, and collect every problem of every file before anything is built. Does not: stop at the first
-problem, and does not read a clock, the environment or the network.
+Does: read tenants/, plans/ and apps/ once each, and collect every problem of every file before anything is built. Does not: stop at the
+first problem, and does not read a clock, the environment or the network.
 """
 
 from __future__ import annotations
@@ -121,11 +121,15 @@ def _unknown_plan(places: _Places, slug: str, file: TenantFile, plans: dict[str,
     where = places("tenants", slug, ("plan",))
     if catalog in catalogs.files:
         names = sorted(catalogs.files[catalog].plans)
-        message = (f"plan {show(file.plan)} is not defined. {did_you_mean(name, names)}Plans of {catalog}: {listed(names)}. "
-                   f"Add it to plans/{catalog}.yaml or pick one.")
+        message = (
+            f"plan {show(file.plan)} is not defined. {did_you_mean(name, names)}Plans of {catalog}: {listed(names)}. "
+            f"Add it to plans/{catalog}.yaml or pick one."
+        )
     else:
-        message = (f"plan {show(file.plan)} is not defined: there is no plans/{catalog}.yaml. {did_you_mean(file.plan, sorted(plans))}"
-                   f"Plans: {listed(sorted(plans))}. Add it to plans/ or pick one.")
+        message = (
+            f"plan {show(file.plan)} is not defined: there is no plans/{catalog}.yaml. {did_you_mean(file.plan, sorted(plans))}"
+            f"Plans: {listed(sorted(plans))}. Add it to plans/ or pick one."
+        )
     return [Problem(*where, "plan.unknown", message)]
 
 
@@ -133,15 +137,25 @@ def _unknown_meters(places: _Places, slug: str, catalog: CatalogFile) -> list[Pr
     """A plan has terms for a meter that its catalog does not define; they would be dropped without a word."""
     names = sorted(catalog.meters)
     return [
-        Problem(*places("plans", slug, ("plans", plan, "meters", meter)), "plan.meter", f"plan {plan}: there is no meter {show(meter)}. {did_you_mean(meter, names)}"
-                f"Meters of {slug}: {listed(names) or 'none'}. Define it under `meters:` or pick one.")
-        for plan, terms in catalog.plans.items() for meter in terms.meters if meter not in catalog.meters
+        Problem(
+            *places("plans", slug, ("plans", plan, "meters", meter)),
+            "plan.meter",
+            f"plan {plan}: there is no meter {show(meter)}. {did_you_mean(meter, names)}"
+            f"Meters of {slug}: {listed(names) or 'none'}. Define it under `meters:` or pick one.",
+        )
+        for plan, terms in catalog.plans.items()
+        for meter in terms.meters
+        if meter not in catalog.meters
     ]
 
 
 def _unknown_app(where: tuple[str, int, int], app: str, apps: Sequence[str]) -> Problem:
     """An app that a file names does not exist."""
-    return Problem(*where, "app.unknown", f"app {show(app)} is not defined. {did_you_mean(app, apps)}Apps: {listed(apps)}. Add apps/{app}.yaml or pick one.")
+    return Problem(
+        *where,
+        "app.unknown",
+        f"app {show(app)} is not defined. {did_you_mean(app, apps)}Apps: {listed(apps)}. Add apps/{app}.yaml or pick one.",
+    )
 
 
 class _Places:

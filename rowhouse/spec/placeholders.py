@@ -1,6 +1,7 @@
 """Placeholders in variables: `{owner.name}`, `{owner.email}`, `{tenant.id}`, `{tenant.plan}`.
 
-Only a brace directly around a dotted lower-case word is a placeholder, so JSON in a value needs no escapes; `{{owner.name}}` writes the word itself.
+Only a brace directly around a dotted lower-case word is a placeholder, so JSON in a value needs no escapes; `{{owner.name}}` writes the
+word itself.
 """
 
 from __future__ import annotations
@@ -28,6 +29,8 @@ def why_not_filled(text: str) -> str:
     for found in _WORD.finditer(text):
         word = found[2]
         if word is not None and word not in PLACEHOLDERS:
-            return (f"there is no placeholder {{{word[:60]}}}. {did_you_mean(word, PLACEHOLDERS)}Placeholders: {', '.join(PLACEHOLDERS)}. "
-                    f"Correct it, or write {{{{{word[:60]}}}}} for the word itself.")
+            return (
+                f"there is no placeholder {{{word[:60]}}}. {did_you_mean(word, PLACEHOLDERS)}Placeholders: {', '.join(PLACEHOLDERS)}. "
+                f"Correct it, or write {{{{{word[:60]}}}}} for the word itself."
+            )
     return ""

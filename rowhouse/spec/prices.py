@@ -1,10 +1,13 @@
 """A plan as Stripe's products, meters and prices, as plain data.
 
-Does: decide names, amounts and the unit in which a meter's quantity is sent. Does not: talk to Stripe, or apply allowances there: Rowhouse rates
-(allowances are prorated on a plan change and credits come first, which a tier cannot know), and sends what is to be billed beyond them.
+Does: decide names, amounts and the unit in which a meter's quantity is sent. Does not: talk to Stripe, or apply allowances there:
+Rowhouse rates (allowances are prorated on a plan change and credits come first, which a tier cannot know), and sends what is to be
+billed beyond them.
 
-The unit: a meter's own whole unit (second, minute, hour, count) where that unit costs a whole number of cents, else rated cents at one cent each.
-Stripe takes prices with twelve decimals of a cent, but how it rounds a line with a fraction of a cent is its own business and ours is half-even:
+The unit: a meter's own whole unit (second, minute, hour, count) where that unit costs a whole number of cents, else rated cents at one
+cent each.
+Stripe takes prices with twelve decimals of a cent, but how it rounds a line with a fraction of a cent is its own business and ours is
+half-even:
 whole cents make bill and invoice equal whatever it does.
 Source: design.md decisions 6 and 7; Stripe API 2026-10-28 (metered prices need a meter; unit_amount_decimal is in cents).
 """
@@ -20,7 +23,18 @@ from rowhouse.spec.model import Catalog, Meter, Plan
 from rowhouse.spec.money import exact_decimal
 from rowhouse.spec.names import meter_event_name, price_lookup_key, stripe_product_id
 
-__all__ = ["BASE", "BilledUnit", "MeterSpec", "PriceSpec", "ProductSpec", "billed_unit", "meter_specs", "monthly_price", "price_specs", "product_spec"]
+__all__ = [
+    "BASE",
+    "BilledUnit",
+    "MeterSpec",
+    "PriceSpec",
+    "ProductSpec",
+    "billed_unit",
+    "meter_specs",
+    "monthly_price",
+    "price_specs",
+    "product_spec",
+]
 
 BASE = "base"
 """The name under which a plan's base price stands among its meters, on bills and in lookup keys."""
@@ -48,12 +62,11 @@ class ProductSpec:
 
 @dataclass(frozen=True, slots=True)
 class MeterSpec:
-    """One meter of a catalog that at least one plan bills."""
+    """One meter at Stripe: a meter of a catalog that at least one plan bills, in one unit."""
 
     event_name: str
     display_name: str
     catalog: str
-    meter: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,8 +126,15 @@ def price_specs(project: str, plan: Plan) -> tuple[PriceSpec, ...]:
     if plan.price == 0 and metered:
         return metered
     base = PriceSpec(
-        lookup_key=price_lookup_key(project, plan.catalog, plan.name, BASE), product_id=product, nickname=f"{plan.ref} {BASE}", currency=plan.currency,
-        unit_amount_decimal=_cents(Fraction(plan.price) * 100), usage_type="licensed", meter=BASE, meter_event_name=None, unit="count",
+        lookup_key=price_lookup_key(project, plan.catalog, plan.name, BASE),
+        product_id=product,
+        nickname=f"{plan.ref} {BASE}",
+        currency=plan.currency,
+        unit_amount_decimal=_cents(Fraction(plan.price) * 100),
+        usage_type="licensed",
+        meter=BASE,
+        meter_event_name=None,
+        unit="count",
     )
     return (base, *metered)
 
@@ -123,20 +143,38 @@ def _metered(project: str, plan: Plan, product: str, meter: Meter) -> PriceSpec:
     """The price of one billed meter of a plan."""
     unit, cents = billed_unit(meter)
     return PriceSpec(
-        lookup_key=price_lookup_key(project, plan.catalog, plan.name, meter.name), product_id=product, nickname=f"{plan.ref} {meter.name} ({unit})",
-        currency=plan.currency, unit_amount_decimal=_cents(Fraction(cents)), usage_type="metered", meter=meter.name,
-        meter_event_name=meter_event_name(project, plan.catalog, meter.name), unit=unit,
+        lookup_key=price_lookup_key(project, plan.catalog, plan.name, meter.name),
+        product_id=product,
+        nickname=f"{plan.ref} {meter.name} ({unit})",
+        currency=plan.currency,
+        unit_amount_decimal=_cents(Fraction(cents)),
+        usage_type="metered",
+        meter=meter.name,
+        meter_event_name=_event_name(project, plan.catalog, meter),
+        unit=unit,
     )
 
 
+def _event_name(project: str, catalog: str, meter: Meter) -> str:
+    """The event name of a meter in its billed unit: a price change that changes the unit gets another Stripe meter, so units never mix."""
+    return meter_event_name(project, catalog, f"{meter.name}_{billed_unit(meter)[0]}")
+
+
 def _cents(value: Fraction) -> str:
-    """A price in cents as Stripe takes it. Prices of files are exact in it, because files allow at most twelve decimals of the major unit."""
+    """A price in cents as Stripe takes it. Prices of files are exact in it, because files allow at most twelve decimals of the major
+    unit.
+    """
     text = exact_decimal(value, _STRIPE_DECIMALS)
     assert text is not None, value
     return text
 
 
 def meter_specs(project: str, catalog: Catalog) -> tuple[MeterSpec, ...]:
-    """The meters of a catalog that any of its plans bills, by name: each is one meter at Stripe, shared by the plans."""
-    billed = sorted({meter.name for plan in catalog.plans for meter in plan.meters if meter.is_billed})
-    return tuple(MeterSpec(meter_event_name(project, catalog.id, name), f"{catalog.title}: {name}", catalog.id, name) for name in billed)
+    """The meters at Stripe that a catalog needs, by name: one for each meter that any plan bills and each unit in which it is billed."""
+    billed = {
+        _event_name(project, catalog.id, meter): f"{catalog.title}: {meter.name} ({billed_unit(meter)[0]})"
+        for plan in catalog.plans
+        for meter in plan.meters
+        if meter.is_billed
+    }
+    return tuple(MeterSpec(event_name, title, catalog.id) for event_name, title in sorted(billed.items()))

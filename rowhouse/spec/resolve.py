@@ -1,7 +1,7 @@
 """From files to the resolved model: defaults, each level over the one before: built in < app < catalog < plan < tenant.
 
-Does: merge maps (env, secrets, size, lifecycle) key by key, replace lists (members) and the map of instances as a whole, link a tenant to its
-plan and app. Does not: judge the outcome (checks do), except that a reference to nothing cannot be resolved.
+Does: merge maps (env, secrets, size, lifecycle) key by key, replace lists (members) and the map of instances as a whole, link a tenant
+to its plan and app. Does not: judge the outcome (checks do), except that a reference to nothing cannot be resolved.
 """
 
 from __future__ import annotations
@@ -25,10 +25,16 @@ def resolved_app(slug: str, file: AppFile) -> App:
     """One app."""
     health = file.health
     return App(
-        id=slug, title=file.title, image=file.image, port=file.port, data_dir=file.data_dir,
+        id=slug,
+        title=file.title,
+        image=file.image,
+        port=file.port,
+        data_dir=file.data_dir,
         health=HealthCheck(health.path, health.interval_s, health.timeout_s, health.grace_s),
-        env=dict(file.env), secrets=dict(file.secrets),
-        counters=tuple(Counter(name, counter.description) for name, counter in sorted(file.counters.items())), counters_path=file.counters_path,
+        env=dict(file.env),
+        secrets=dict(file.secrets),
+        counters=tuple(Counter(name, counter.description) for name, counter in sorted(file.counters.items())),
+        counters_path=file.counters_path,
     )
 
 
@@ -45,9 +51,14 @@ def resolved_tenant(slug: str, file: TenantFile, plan: Plan, catalog: CatalogFil
     values = {"owner.name": owner.name, "owner.email": owner.email, "tenant.id": slug, "tenant.plan": plan.ref}
     env = {**app.env, **plan.env, **file.env}
     size = plan.size if app.id == plan.app else _size(app_file.size, catalog.size, catalog.plans[plan.name].size)
-    written = file.instances if file.instances is not None else {"main": InstanceFile()}  # type: ignore[call-arg]
+    written = file.instances if file.instances is not None else {"main": InstanceFile()}
     return Tenant(
-        id=slug, owner=owner, plan=plan, app=app, state=file.state, cell=file.cell,
+        id=slug,
+        owner=owner,
+        plan=plan,
+        app=app,
+        state=file.state,
+        cell=file.cell,
         members=tuple(dict.fromkeys([owner.email] if file.members is None else file.members)),
         env={name: filled(text, values) for name, text in sorted(env.items())},
         secrets=dict(sorted({**app.secrets, **file.secrets}.items())),
@@ -60,7 +71,7 @@ def _size(*levels: SizeFile) -> Size:
     said: dict[str, object] = {}
     for level in levels:
         said.update(level.model_dump(exclude_none=True, include={"cpu_kind", "cpus", "memory_mb", "volume_gb"}))
-    return Size(**{**{name: getattr(_BUILT_IN_SIZE, name) for name in Size.__slots__}, **said})  # type: ignore[arg-type]
+    return Size(**{**{name: getattr(_BUILT_IN_SIZE, name) for name in Size.__slots__}, **said})
 
 
 def _lifecycle(*levels: LifecycleFile) -> Lifecycle:
@@ -68,7 +79,7 @@ def _lifecycle(*levels: LifecycleFile) -> Lifecycle:
     said: dict[str, object] = {}
     for level in levels:
         said.update(level.model_dump(exclude_none=True))
-    return Lifecycle(**{**{name: getattr(_BUILT_IN_LIFECYCLE, name) for name in Lifecycle.__slots__}, **said})  # type: ignore[arg-type]
+    return Lifecycle(**{**{name: getattr(_BUILT_IN_LIFECYCLE, name) for name in Lifecycle.__slots__}, **said})
 
 
 def _plan(slug: str, catalog: CatalogFile, name: str, file: PlanFile, packs: tuple[Pack, ...], app: AppFile | None) -> Plan:
@@ -77,14 +88,27 @@ def _plan(slug: str, catalog: CatalogFile, name: str, file: PlanFile, packs: tup
     meters = tuple(_meter(meter, catalog.meters[meter], file.meters.get(meter)) for meter in sorted(catalog.meters))
     on_credits = {meter.name for meter in meters if meter.credits}
     return Plan(
-        catalog=slug, name=name, title=file.title, demo=catalog.demo, currency=catalog.currency, price=file.price, meters=meters,
+        catalog=slug,
+        name=name,
+        title=file.title,
+        demo=catalog.demo,
+        currency=catalog.currency,
+        price=file.price,
+        meters=meters,
         packs=tuple(pack for pack in packs if pack.meter in on_credits),
         limits=Limits(
-            instances=file.limits.instances, cpus=file.limits.cpus or size.cpus, memory_mb=file.limits.memory_mb or size.memory_mb,
+            instances=file.limits.instances,
+            cpus=file.limits.cpus or size.cpus,
+            memory_mb=file.limits.memory_mb or size.memory_mb,
             volume_gb=file.limits.volume_gb or size.volume_gb,
         ),
-        lifecycle=_lifecycle(catalog.lifecycle, file.lifecycle), size=size, app=catalog.app, host=catalog.host,
-        region=catalog.region or DEFAULT_REGION[catalog.host], env={**catalog.env, **file.env}, bill_inferred=file.bill_inferred,
+        lifecycle=_lifecycle(catalog.lifecycle, file.lifecycle),
+        size=size,
+        app=catalog.app,
+        host=catalog.host,
+        region=catalog.region or DEFAULT_REGION[catalog.host],
+        env={**catalog.env, **file.env},
+        bill_inferred=file.bill_inferred,
     )
 
 
@@ -92,12 +116,21 @@ def _meter(name: str, file: MeterFile, terms: TermsFile | None) -> Meter:
     """A catalog's meter on a plan's terms; without terms it is measured, neither limited nor billed."""
     counter = (file.counter or name) if file.kind == "counter" else None
     if terms is None:
-        terms = TermsFile(included="unlimited")  # type: ignore[arg-type, call-arg]
+        terms = TermsFile.model_validate({"included": "unlimited"})
     unlimited = terms.included is None
     return Meter(
-        name=name, kind=file.kind, unit=file.unit, rounding=file.rounding, counter=counter, unit_cost=file.unit_cost,
-        included=terms.included, per=terms.per, beyond="unlimited" if unlimited else terms.beyond or "refuse",
-        price=None if unlimited else terms.price, credits=terms.credits, warn_at=tuple(sorted(set(terms.warn_at))),
+        name=name,
+        kind=file.kind,
+        unit=file.unit,
+        rounding=file.rounding,
+        counter=counter,
+        unit_cost=file.unit_cost,
+        included=terms.included,
+        per=terms.per,
+        beyond="unlimited" if unlimited else terms.beyond or "refuse",
+        price=None if unlimited else terms.price,
+        credits=terms.credits,
+        warn_at=tuple(sorted(set(terms.warn_at))),
     )
 
 
@@ -106,7 +139,12 @@ def _instance(tenant: str, name: str, file: InstanceFile, plan: Plan, size: Size
     host = file.host or plan.host
     region = file.region or (plan.region if host == plan.host else DEFAULT_REGION[host])
     return Instance(
-        name=name, host=host, region=region, cpu_kind=file.cpu_kind or size.cpu_kind, cpus=file.cpus or size.cpus,
-        memory_mb=file.memory_mb or size.memory_mb, volume_gb=file.volume_gb or size.volume_gb,
+        name=name,
+        host=host,
+        region=region,
+        cpu_kind=file.cpu_kind or size.cpu_kind,
+        cpus=file.cpus or size.cpus,
+        memory_mb=file.memory_mb or size.memory_mb,
+        volume_gb=file.volume_gb or size.volume_gb,
         hostname=file.hostname or hostname_label(tenant, name),
     )

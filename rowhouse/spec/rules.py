@@ -37,7 +37,7 @@ RULES: Final[dict[str, str]] = {
     "spec.email": "An e-mail address is a plain ASCII one, without a display name.",
     "spec.member": "A member is an e-mail address or `@domain`.",
     "spec.image": "An image is named by its digest, `name@sha256:<64 hexadecimal digits>`, so that it cannot change under a tenant.",
-    "spec.money": "Money is a decimal number in quotes, such as \"20.00\".",
+    "spec.money": 'Money is a decimal number in quotes, such as "20.00".',
     "spec.quantity": "A quantity is a whole number or a decimal number in quotes.",
     "spec.secret-reference": "A secret is a reference, `env:NAME` or `file:PATH`, never the value.",
     "spec.env-name": "A variable's name has upper-case letters, digits and underscores, and does not start with FLY_ or ROWHOUSE_.",

@@ -23,7 +23,9 @@ _NOT_ENTRIES = frozenset({"README.md", "_schema.json"})
 
 # Controls; reordering (Trojan Source); line separators that editors show differently; invisible spaces, byte-order marks, surrogates.
 # Joiners (U+200C, U+200D) stay: names are written with them.
-_BAD = re.compile("[\\x00-\\x08\\x0b\\x0c\\x0e-\\x1f\\x7f-\\x9f\\u200b\\u2028-\\u202e\\u2060\\u2066-\\u2069\\ud800-\\udfff\\ufeff\\ufffe\\uffff]")
+_BAD = re.compile(
+    "[\\x00-\\x08\\x0b\\x0c\\x0e-\\x1f\\x7f-\\x9f\\u200b\\u2028-\\u202e\\u2060\\u2066-\\u2069\\ud800-\\udfff\\ufeff\\ufffe\\uffff]"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +54,9 @@ def read_folder(root: Path, folder: str) -> tuple[list[Source], list[Problem]]:
     try:
         entries = sorted(os.scandir(where), key=lambda entry: entry.name)
     except OSError:
-        return [], [Problem(folder, 1, 1, "file.missing-folder", f"there is no folder {show(folder)}. Create it, or run in the project's root.")]
+        return [], [
+            Problem(folder, 1, 1, "file.missing-folder", f"there is no folder {show(folder)}. Create it, or run in the project's root.")
+        ]
     sources: list[Source] = []
     problems: list[Problem] = []
     problems.extend(_twins(folder, [entry.name for entry in entries]))
@@ -72,20 +76,39 @@ def _read(entry: os.DirEntry[str], folder: str) -> Source | Problem:
     stem, dot, suffix = entry.name.rpartition(".")
     if suffix != "yaml" or not dot:
         hint = did_you_mean(f"{stem or entry.name}.yaml", [f"{stem or entry.name}.yaml"]) if suffix in {"yml", "YAML", "json"} else ""
-        return Problem(file, 1, 1, "file.name", f"{show(entry.name)} is not a .yaml file. {hint}Only <id>.yaml, README.md and names that start "
-                       "with _ may stand here. Rename or move it.")
+        return Problem(
+            file,
+            1,
+            1,
+            "file.name",
+            f"{show(entry.name)} is not a .yaml file. {hint}Only <id>.yaml, README.md and names that start "
+            "with _ may stand here. Rename or move it.",
+        )
     if not is_slug(stem):
-        return Problem(file, 1, 1, "file.name", f"{show(stem)} cannot be an id: {why_not_slug(stem)}. Ids have lower-case ASCII letters, "
-                       "digits and single dashes, at most 39 characters. Rename the file.")
+        return Problem(
+            file,
+            1,
+            1,
+            "file.name",
+            f"{show(stem)} cannot be an id: {why_not_slug(stem)}. Ids have lower-case ASCII letters, "
+            "digits and single dashes, at most 39 characters. Rename the file.",
+        )
     if not entry.is_file(follow_symlinks=False):
-        return Problem(file, 1, 1, "file.kind", "this is a link, a folder or a device. Only regular files are read. Put the file itself here.")
+        return Problem(
+            file, 1, 1, "file.kind", "this is a link, a folder or a device. Only regular files are read. Put the file itself here."
+        )
     return _text(Path(entry.path), stem, file)
 
 
 def _text(path: Path, slug: str, file: str) -> Source | Problem:
     """The text of a regular file that is small and decodes; never reads more than the limit, never follows a link."""
-    too_big = Problem(file, 1, 1, "file.size", f"this file is larger than {MAX_FILE_BYTES // 1024} KiB, the most that is read. A tenant "
-                      "needs about ten lines. Shorten it.")
+    too_big = Problem(
+        file,
+        1,
+        1,
+        "file.size",
+        f"this file is larger than {MAX_FILE_BYTES // 1024} KiB, the most that is read. A tenant needs about ten lines. Shorten it.",
+    )
     try:
         # O_NONBLOCK: a pipe swapped in after the listing must not hang the run; O_NOFOLLOW likewise for a link.
         descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW)
@@ -104,12 +127,20 @@ def _text(path: Path, slug: str, file: str) -> Source | Problem:
         text = data.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         line, column = _position(data[: error.start].decode("utf-8", "replace"))
-        return Problem(file, line, column, "file.encoding", f"byte 0x{data[error.start]:02x} is not UTF-8. Files are UTF-8. Save it as UTF-8.")
+        return Problem(
+            file, line, column, "file.encoding", f"byte 0x{data[error.start]:02x} is not UTF-8. Files are UTF-8. Save it as UTF-8."
+        )
     found = bad_character(text)
     if found is not None:
         line, column = _position(text[:found])
-        return Problem(file, line, column, "file.characters", f"U+{ord(text[found]):04X} is a control character or one that reorders or hides "
-                       "text. Use printable text only. Delete it, or retype the line.")
+        return Problem(
+            file,
+            line,
+            column,
+            "file.characters",
+            f"U+{ord(text[found]):04X} is a control character or one that reorders or hides "
+            "text. Use printable text only. Delete it, or retype the line.",
+        )
     return Source(slug, file, text)
 
 
@@ -124,5 +155,10 @@ def _twins(folder: str, names: list[str]) -> Iterator[Problem]:
     for name in names:
         first = seen.setdefault(name.casefold(), name)
         if first != name:
-            yield Problem(f"{folder}/{name if name.isascii() else show(name)}", 1, 1, "file.twin",
-                          f"{show(name)} and {show(first)} differ only in the case of letters. Ids are lower case. Remove one of them.")
+            yield Problem(
+                f"{folder}/{name if name.isascii() else show(name)}",
+                1,
+                1,
+                "file.twin",
+                f"{show(name)} and {show(first)} differ only in the case of letters. Ids are lower case. Remove one of them.",
+            )

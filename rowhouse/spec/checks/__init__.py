@@ -1,4 +1,5 @@
-"""What files say about each other: one function a subject, `check_x(fleet) -> list[Problem]`, all of them over the whole fleet before anything is built.
+"""What files say about each other: one function a subject, `check_x(fleet) -> list[Problem]`, all of them over the whole fleet before
+anything is built.
 
 A check is pure and takes any fleet, from files or from a test's builders; places come from `fleet.locate`.
 """

@@ -10,7 +10,8 @@ from rowhouse.spec.problem import Problem
 
 __all__ = ["SOFT_RESOURCES", "check_ceilings", "check_resources", "estimated_resources"]
 
-# Cloudflare, 2026-08: for each account 500 Access applications and 500 reusable policies; for each zone 200 records where it is a free one made
+# Cloudflare, 2026-08: for each account 500 Access applications and 500 reusable policies; for each zone 200 records where it is a free
+# one made
 # after 2024-09-01, 3,500 where it is paid.
 _MAX_ACCESS_APPS: Final = 500
 _MAX_ACCESS_POLICIES: Final = 500
@@ -19,7 +20,8 @@ _MAX_DNS_PAID: Final = 3500
 
 SOFT_RESOURCES: Final = 450  # design: an apply of one stack stays quick up to about here
 
-# A tenant: component, customer, policy; subscription unless free. An instance: component, app, address, volume, machine, application, record, route.
+# A tenant: component, customer, policy; subscription unless free. An instance: component, app, address, volume, machine, application,
+# record, route.
 _PER_CELL: Final = 12
 _PER_TENANT: Final = 3
 _PER_INSTANCE: Final = 8
@@ -46,14 +48,37 @@ def check_ceilings(fleet: Fleet) -> list[Problem]:
             ("DNS records", instances[cell], _MAX_DNS_PAID),
         ):
             if count > most:
-                problems.append(_cell_problem(fleet, cell, "cell.ceiling", f"cell {cell!r} needs {count:,} {what}. Allowed by Cloudflare: {most:,}. "
-                                              "Give some tenants another `cell:` with its own account."))
+                problems.append(
+                    _cell_problem(
+                        fleet,
+                        cell,
+                        "cell.ceiling",
+                        f"cell {cell!r} needs {count:,} {what}. Allowed by Cloudflare: {most:,}. "
+                        "Give some tenants another `cell:` with its own account.",
+                    )
+                )
             elif count * 5 > most * 4:
-                problems.append(_cell_problem(fleet, cell, "cell.ceiling", f"cell {cell!r} needs {count:,} {what}, more than four fifths of the {most:,} that Cloudflare "
-                                              "allows. Plan another `cell:` for new tenants.", "warning"))
+                problems.append(
+                    _cell_problem(
+                        fleet,
+                        cell,
+                        "cell.ceiling",
+                        f"cell {cell!r} needs {count:,} {what}, more than four fifths of the {most:,} that Cloudflare "
+                        "allows. Plan another `cell:` for new tenants.",
+                        "warning",
+                    )
+                )
         if _MAX_DNS_FREE < instances[cell] <= _MAX_DNS_PAID * 4 // 5:
-            problems.append(_cell_problem(fleet, cell, "cell.ceiling", f"cell {cell!r} needs {instances[cell]:,} DNS records. A free zone holds {_MAX_DNS_FREE}, a paid one "
-                                          f"{_MAX_DNS_PAID:,}. Make sure that its zone is a paid one.", "warning"))
+            problems.append(
+                _cell_problem(
+                    fleet,
+                    cell,
+                    "cell.ceiling",
+                    f"cell {cell!r} needs {instances[cell]:,} DNS records. A free zone holds {_MAX_DNS_FREE}, a paid one "
+                    f"{_MAX_DNS_PAID:,}. Make sure that its zone is a paid one.",
+                    "warning",
+                )
+            )
     return problems
 
 
@@ -63,9 +88,16 @@ def check_resources(fleet: Fleet) -> list[Problem]:
     for tenant in fleet.tenants:
         total[tenant.cell] += estimated_resources(tenant)
     return [
-        _cell_problem(fleet, cell, "cell.resources", f"cell {cell!r} has about {count + _PER_CELL:,} resources. Applies stay quick up to about {SOFT_RESOURCES}. "
-                      "Give new tenants another `cell:`.", "warning")
-        for cell, count in sorted(total.items()) if count + _PER_CELL > SOFT_RESOURCES
+        _cell_problem(
+            fleet,
+            cell,
+            "cell.resources",
+            f"cell {cell!r} has about {count + _PER_CELL:,} resources. Applies stay quick up to about {SOFT_RESOURCES}. "
+            "Give new tenants another `cell:`.",
+            "warning",
+        )
+        for cell, count in sorted(total.items())
+        if count + _PER_CELL > SOFT_RESOURCES
     ]
 
 

@@ -24,14 +24,25 @@ def check_instance_counts(fleet: Fleet) -> list[Problem]:
     problems: list[Problem] = []
     for tenant in fleet.tenants:
         count, most = len(tenant.instances), tenant.plan.limits.instances
-        where = fleet.locate("tenants", tenant.id, ("instances",))
         if not count:
-            problems.append(Problem(*where, "tenant.instances", "there is no instance here. A tenant has at least one. Delete the key to get `main`, "
-                                    "or write `state: suspended` to stop everything."))
+            problems.append(
+                Problem(
+                    *fleet.locate("tenants", tenant.id, ("instances",)),
+                    "tenant.instances",
+                    "there is no instance here. A tenant has at least one. Delete the key to get `main`, "
+                    "or write `state: suspended` to stop everything.",
+                )
+            )
         elif most is not None and count > most:
             names = ", ".join(instance.name for instance in tenant.instances)
-            problems.append(Problem(*where, "tenant.instances", f"{count} instances ({names}) are more than plan {tenant.plan.ref} allows. Allowed: {most}. "
-                                    "Delete one (its data goes with a purge only) or choose a larger plan."))
+            problems.append(
+                Problem(
+                    *fleet.locate("tenants", tenant.id, ("instances",)),
+                    "tenant.instances",
+                    f"{count} instances ({names}) are more than plan {tenant.plan.ref} allows. Allowed: {most}. "
+                    "Delete one (its data goes with a purge only) or choose a larger plan.",
+                )
+            )
     return problems
 
 
@@ -50,14 +61,41 @@ def check_sizes(fleet: Fleet) -> list[Problem]:
             problems.append(_at(fleet, tenant, instance, "memory_mb", "instance.size", why))
         limits = tenant.plan.limits
         if instance.memory_mb > limits.memory_mb:
-            problems.append(_at(fleet, tenant, instance, "memory_mb", "instance.size", f"{instance.memory_mb} MB of memory is more than plan {tenant.plan.ref} "
-                                f"allows. Allowed: {limits.memory_mb} MB. Make it smaller or choose a larger plan."))
+            problems.append(
+                _at(
+                    fleet,
+                    tenant,
+                    instance,
+                    "memory_mb",
+                    "instance.size",
+                    f"{instance.memory_mb} MB of memory is more than plan {tenant.plan.ref} "
+                    f"allows. Allowed: {limits.memory_mb} MB. Make it smaller or choose a larger plan.",
+                )
+            )
         if instance.cpus > limits.cpus:
-            problems.append(_at(fleet, tenant, instance, "cpus", "instance.size", f"{instance.cpus} processors are more than plan {tenant.plan.ref} allows. "
-                                f"Allowed: {limits.cpus}. Use fewer or choose a larger plan."))
+            problems.append(
+                _at(
+                    fleet,
+                    tenant,
+                    instance,
+                    "cpus",
+                    "instance.size",
+                    f"{instance.cpus} processors are more than plan {tenant.plan.ref} allows. "
+                    f"Allowed: {limits.cpus}. Use fewer or choose a larger plan.",
+                )
+            )
         if instance.cpu_kind != tenant.plan.size.cpu_kind and instance.cpu_kind == "performance":
-            problems.append(_at(fleet, tenant, instance, "cpu_kind", "instance.size", f"performance processors are not part of plan {tenant.plan.ref}. "
-                                f"Allowed: {tenant.plan.size.cpu_kind}. Delete the key or choose a larger plan."))
+            problems.append(
+                _at(
+                    fleet,
+                    tenant,
+                    instance,
+                    "cpu_kind",
+                    "instance.size",
+                    f"performance processors are not part of plan {tenant.plan.ref}. "
+                    f"Allowed: {tenant.plan.size.cpu_kind}. Delete the key or choose a larger plan.",
+                )
+            )
     return problems
 
 
@@ -70,16 +108,32 @@ def check_volumes(fleet: Fleet) -> list[Problem]:
             problems.append(_at(fleet, tenant, instance, "volume_gb", "instance.volume", why))
         most = tenant.plan.limits.volume_gb
         if instance.volume_gb > most:
-            problems.append(_at(fleet, tenant, instance, "volume_gb", "instance.volume", f"{instance.volume_gb} GB is a larger volume than plan {tenant.plan.ref} "
-                                f"allows. Allowed: 1 to {most} GB. Make it smaller or choose a larger plan."))
+            problems.append(
+                _at(
+                    fleet,
+                    tenant,
+                    instance,
+                    "volume_gb",
+                    "instance.volume",
+                    f"{instance.volume_gb} GB is a larger volume than plan {tenant.plan.ref} "
+                    f"allows. Allowed: 1 to {most} GB. Make it smaller or choose a larger plan.",
+                )
+            )
     return problems
 
 
 def check_suspend(fleet: Fleet) -> list[Problem]:
     """An instance on Fly that suspends when idle is small enough to be suspended."""
     return [
-        _at(fleet, tenant, instance, "memory_mb", "instance.suspend", f"{instance.memory_mb} MB of memory cannot be suspended when idle, as plan {tenant.plan.ref} "
-            f"wants. Allowed on Fly: up to {MAX_SUSPEND_MEMORY_MB} MB. Use less memory, or `autostop: stop` in the plan.")
+        _at(
+            fleet,
+            tenant,
+            instance,
+            "memory_mb",
+            "instance.suspend",
+            f"{instance.memory_mb} MB of memory cannot be suspended when idle, as plan {tenant.plan.ref} "
+            f"wants. Allowed on Fly: up to {MAX_SUSPEND_MEMORY_MB} MB. Use less memory, or `autostop: stop` in the plan.",
+        )
         for tenant, instance in _each(fleet)
         if instance.host == "fly" and tenant.plan.lifecycle.autostop == "suspend" and instance.memory_mb > MAX_SUSPEND_MEMORY_MB
     ]

@@ -28,7 +28,15 @@ def check_meters(fleet: Fleet) -> list[Problem]:
             for meter in plan.meters:
                 why = why_not_terms(meter)
                 if why:
-                    problems.append(_at(fleet, catalog.id, ("plans", plan.name, "meters", meter.name), "plan.meter", f"plan {plan.name}, meter {meter.name}: {why}"))
+                    problems.append(
+                        _at(
+                            fleet,
+                            catalog.id,
+                            ("plans", plan.name, "meters", meter.name),
+                            "plan.meter",
+                            f"plan {plan.name}, meter {meter.name}: {why}",
+                        )
+                    )
     return problems
 
 
@@ -68,15 +76,31 @@ def check_packs(fleet: Fleet) -> list[Problem]:
     for catalog in fleet.catalogs:
         kinds = {meter.name: meter.kind for plan in catalog.plans for meter in plan.meters}
         counters = sorted(name for name, kind in kinds.items() if kind == "counter")
-        for pack in catalog.packs:
-            if pack.meter not in counters:
-                problems.append(_at(fleet, catalog.id, ("packs", pack.name, "meter"), "plan.pack", f"pack {pack.name} is for {show(pack.meter)}, which is no counter meter of this "
-                                    f"catalog. {did_you_mean(pack.meter, counters)}Counters: {listed(counters) or 'none'}. Correct it."))
+        problems.extend(
+            _at(
+                fleet,
+                catalog.id,
+                ("packs", pack.name, "meter"),
+                "plan.pack",
+                f"pack {pack.name} is for {show(pack.meter)}, which is no counter meter of this catalog. "
+                f"{did_you_mean(pack.meter, counters)}Counters: {listed(counters) or 'none'}. Correct it.",
+            )
+            for pack in catalog.packs
+            if pack.meter not in counters
+        )
         sold = {pack.meter for pack in catalog.packs}
         problems.extend(
-            _at(fleet, catalog.id, ("plans", plan.name, "meters", meter.name, "credits"), "plan.pack",
-                f"plan {plan.name} draws on credits for {meter.name}, and no pack of them is on sale. Add one under `packs:`, or delete `credits`.")
-            for plan in catalog.plans for meter in plan.meters if meter.credits and meter.name not in sold
+            _at(
+                fleet,
+                catalog.id,
+                ("plans", plan.name, "meters", meter.name, "credits"),
+                "plan.pack",
+                f"plan {plan.name} draws on credits for {meter.name}, and no pack of them is on sale. Add one under `packs:`, or "
+                f"delete `credits`.",
+            )
+            for plan in catalog.plans
+            for meter in plan.meters
+            if meter.credits and meter.name not in sold
         )
     return problems
 
@@ -90,9 +114,17 @@ def check_counters(fleet: Fleet) -> list[Problem]:
             continue
         declared = apps[catalog.app]
         problems.extend(
-            _at(fleet, catalog.id, ("meters", meter.name), "plan.counter", f"meter {meter.name} counts {show(meter.counter)}, which app {catalog.app} does not declare. "
-                f"{did_you_mean(meter.counter, declared)}Counters of {catalog.app}: {listed(declared) or 'none'}. Add it to apps/{catalog.app}.yaml or pick one.")
-            for meter in catalog.plans[0].meters if meter.counter is not None and meter.counter not in declared
+            _at(
+                fleet,
+                catalog.id,
+                ("meters", meter.name),
+                "plan.counter",
+                f"meter {meter.name} counts {show(meter.counter)}, which app {catalog.app} does not declare. "
+                f"{did_you_mean(meter.counter, declared)}Counters of {catalog.app}: {listed(declared) or 'none'}. Add it to "
+                f"apps/{catalog.app}.yaml or pick one.",
+            )
+            for meter in catalog.plans[0].meters
+            if meter.counter is not None and meter.counter not in declared
         )
     return problems
 
@@ -101,7 +133,9 @@ def check_plan_sizes(fleet: Fleet) -> list[Problem]:
     """A plan's own size exists on its host and does not exceed its own limits."""
     return [
         _at(fleet, catalog.id, ("plans", plan.name, "size"), "plan.size", f"plan {plan.name}: {why}")
-        for catalog in fleet.catalogs for plan in catalog.plans for why in _size_faults(catalog, plan)
+        for catalog in fleet.catalogs
+        for plan in catalog.plans
+        for why in _size_faults(catalog, plan)
     ]
 
 
@@ -115,9 +149,16 @@ def _size_faults(catalog: Catalog, plan: Plan) -> list[str]:
     ]
     faults.extend(
         f"its size ({name}: {have}) is larger than its own limit ({most}). Allowed: at most the limit. Correct plans/{catalog.id}.yaml."
-        for name, have, most in (("cpus", size.cpus, limits.cpus), ("memory_mb", size.memory_mb, limits.memory_mb), ("volume_gb", size.volume_gb, limits.volume_gb))
+        for name, have, most in (
+            ("cpus", size.cpus, limits.cpus),
+            ("memory_mb", size.memory_mb, limits.memory_mb),
+            ("volume_gb", size.volume_gb, limits.volume_gb),
+        )
         if have > most
     )
     if plan.host == "fly" and plan.lifecycle.autostop == "suspend" and size.memory_mb > MAX_SUSPEND_MEMORY_MB:
-        faults.append(f"`autostop: suspend` needs at most {MAX_SUSPEND_MEMORY_MB} MB of memory on Fly, and its size has {size.memory_mb}. Use `stop` or less memory.")
+        faults.append(
+            f"`autostop: suspend` needs at most {MAX_SUSPEND_MEMORY_MB} MB of memory on Fly, and its size has {size.memory_mb}. "
+            f"Use `stop` or less memory."
+        )
     return [fault for fault in faults if fault]

@@ -39,21 +39,30 @@ def check_plain_secrets(fleet: Fleet) -> list[Problem]:
     """No variable of an app, plan or tenant holds what looks like a credential; inherited ones are named once, where they stand."""
     problems: list[Problem] = []
     for app in fleet.apps:
-        problems.extend(_found(fleet, "apps", app.id, ("env",), name, value) for name, value in app.env.items() if looks_secret(name, value))
+        problems.extend(
+            _found(fleet, "apps", app.id, ("env",), name, value) for name, value in app.env.items() if looks_secret(name, value)
+        )
     for catalog in fleet.catalogs:
         for plan in catalog.plans:
             path = ("plans", plan.name, "env")
-            problems.extend(_found(fleet, "plans", catalog.id, path, name, value) for name, value in plan.env.items() if looks_secret(name, value))
+            problems.extend(
+                _found(fleet, "plans", catalog.id, path, name, value) for name, value in plan.env.items() if looks_secret(name, value)
+            )
     for tenant in fleet.tenants:
         inherited = {**tenant.app.env, **tenant.plan.env}
         problems.extend(
             _found(fleet, "tenants", tenant.id, ("env",), name, value)
-            for name, value in tenant.env.items() if inherited.get(name) != value and looks_secret(name, value)
+            for name, value in tenant.env.items()
+            if inherited.get(name) != value and looks_secret(name, value)
         )
     return problems
 
 
 def _found(fleet: Fleet, folder: str, slug: str, path: tuple[str, ...], name: str, value: str) -> Problem:
-    return Problem(*fleet.locate(folder, slug, (*path, name)), "tenant.secret-in-env",
-                   f"the value of {name} looks like {looks_secret(name, value)}. Files are read by many and kept for ever. Write `secrets: {{{name}: env:{name}}}` instead, "
-                   "and replace the credential at its issuer if this was ever pushed.")
+    return Problem(
+        *fleet.locate(folder, slug, (*path, name)),
+        "tenant.secret-in-env",
+        f"the value of {name} looks like {looks_secret(name, value)}. Files are read by many and kept for ever. Write `secrets: "
+        f"{{{name}: env:{name}}}` instead, "
+        "and replace the credential at its issuer if this was ever pushed.",
+    )
