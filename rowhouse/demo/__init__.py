@@ -1,0 +1,1 @@
+"""What `make demo` shows: the whole way on the local cloud, with every promise checked as it is shown."""
