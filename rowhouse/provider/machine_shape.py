@@ -89,7 +89,7 @@ def observed_inputs(machine: Props, app: str, known: Props) -> Props:
     there: dict[str, Any] = machine.get("config") or machine.get("incomplete_config") or {}
     seen: dict[str, Any] = {"app": app, "name": machine["name"], "region": machine["region"]}
     guest = there.get("guest") or {}
-    mount = next(iter(there.get("mounts") or []), {})
+    mount: dict[str, Any] = next(iter(there.get("mounts") or []), {})
     services = list(there.get("services") or [])
     stops = {str(_AUTOSTOP_BACK.get(s["autostop"], s["autostop"])) for s in services if s.get("autostop") is not None}
     starts = {bool(s["autostart"]) for s in services if s.get("autostart") is not None}
