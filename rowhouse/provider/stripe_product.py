@@ -12,7 +12,7 @@ from rowhouse.provider.clients import Clients
 from rowhouse.provider.stripe_kit import IDENTITY, create, idempotency_key, metadata_change, metadata_rule, seen_metadata
 from rowhouse.vendors.http import VendorError
 from rowhouse.wire.contract import Context, Found, Refused
-from rowhouse.wire.fields import Computed, Declared, Field, Props
+from rowhouse.wire.fields import Declared, Field, Props
 
 __all__ = ["Product"]
 
@@ -48,28 +48,25 @@ class Product(Declared):
             return None if found is None or found.get("deleted") else found
 
         key = idempotency_key(ctx, "product", params)
-        adopted = None
         try:
             # Stripe refuses a second product of the id, so there is no need to look first.
-            await create(ctx, stripe, _PATH, params, key=key, look=look, alive=lambda found: not found.get("deleted"), look_first=False)
+            found = await create(ctx, stripe, _PATH, params, key=key, look=look, alive=lambda one: not one.get("deleted"), look_first=False)
         except VendorError as error:
-            adopted = await look() if error.status in {400, 409} else None
-            if adopted is None:
+            taken = await look() if error.status in {400, 409} else None
+            if taken is None:
                 raise
-        if adopted is not None:
-            theirs = adopted.get("metadata") or {}
-            foreign = [name for name in IDENTITY if inputs["metadata"].get(name) != theirs.get(name)]
-            if foreign:
-                raise Refused(
-                    f"Stripe has a product '{product_id}' that was not made by this stack ({foreign[0]} is {theirs.get(foreign[0])!r}). "
-                    f"Choose another product id for {ctx.name}."
-                )
-        await self._activate(path, inputs, adopted)
+            found = taken
+        theirs = found.get("metadata") or {}
+        foreign = [name for name in IDENTITY if inputs["metadata"].get(name) != theirs.get(name)]
+        if foreign:
+            raise Refused(
+                f"Stripe has a product '{product_id}' that was not made by this stack ({foreign[0]} is {theirs.get(foreign[0])!r}). "
+                f"Choose another product id for {ctx.name}."
+            )
+        await self._activate(path, inputs, found)
         return product_id, {}
 
-    async def _activate(self, path: str, inputs: Props, adopted: Props | None) -> None:
-        if adopted is None:
-            return
+    async def _activate(self, path: str, inputs: Props, adopted: Props) -> None:
         metadata = {**dict.fromkeys(adopted.get("metadata") or {}, ""), **inputs["metadata"]}
         same = adopted.get("active") and adopted.get("name") == inputs["name"] and (adopted.get("metadata") or {}) == inputs["metadata"]
         if not same:

@@ -1,0 +1,219 @@
+"""Stripe subscriptions: what a tenant pays each month. Stripe is the truth about their end.
+
+Does: adopt a live one with our marks, change items in place, cancel with a last invoice. Does not: create one again where somebody
+cancelled it at Stripe; that is a decision about the tenant, and belongs in its file.
+"""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar, Final
+
+from rowhouse.provider.clients import Clients
+from rowhouse.provider.stripe_kit import create, idempotency_key, is_ours, metadata_change, metadata_rule, seen_metadata
+from rowhouse.vendors.http import VendorError
+from rowhouse.wire.contract import CheckFailure, Context, Found, Refused
+from rowhouse.wire.fields import Computed, Declared, Field, Props
+
+__all__ = ["CANCELLED_BY", "Subscription"]
+
+_PATH: Final = "/v1/subscriptions"
+_ENDED: Final = frozenset({"canceled", "incomplete_expired"})
+CANCELLED_BY: Final = "cancelled_by"
+_OURS: Final = "rowhouse"
+_ADVICE: Final = "The day on which a subscription renews is fixed when it starts. Put the old day back."
+
+
+def _items(value: list[Any]) -> str | None:
+    if not 1 <= len(value) <= 20:  # Stripe: 20 items (2026-10)
+        return f"a subscription has 1 to 20 items, and this one has {len(value)}."
+    for index, item in enumerate(value):
+        if not isinstance(item, dict) or set(item) != {"price"} or not isinstance(item["price"], str):
+            return f"items[{index}] must be a map with one key, price. A price that has no value comes from one that failed in this run."
+    prices = [item["price"] for item in value]
+    return None if len(set(prices)) == len(prices) else "items: each price once."
+
+
+def _collection(value: str) -> str | None:
+    allowed = ("charge_automatically", "send_invoice")
+    return None if value in allowed else f"'{value}' is not allowed. Allowed: {', '.join(allowed)}."
+
+
+def _day(value: int) -> str | None:
+    return None if 1 <= value <= 31 else f"{value} is not a day of a month."
+
+
+class Subscription(Declared):
+    """A Stripe subscription of one customer."""
+
+    kind: ClassVar = "rowhouse:stripe:Subscription"
+    fields: ClassVar = {
+        "customer": Field("string", required=True, change="replace", source="the rowhouse:stripe:Customer"),
+        "items": Field("array", required=True, source="the prices", rule=_items),
+        "collectionMethod": Field("string", default="charge_automatically", rule=_collection),
+        "daysUntilDue": Field("integer"),
+        "metadata": Field("object", default={}, rule=metadata_rule),
+        "anchorDayOfMonth": Field("integer", default=1, change="never", advice=_ADVICE, rule=_day),
+    }
+    computed: ClassVar = {
+        "subscriptionId": Computed(),
+        "status": Computed(stable=False),
+        "currentPeriodEnd": Computed("integer", stable=False),
+    }
+
+    def __init__(self, clients: Clients) -> None:
+        self._clients = clients
+
+    def rules(self, olds: Props, news: Props) -> list[CheckFailure]:
+        """Invoices that are sent have a term."""
+        del olds
+        sends = news["collectionMethod"] == "send_invoice"
+        if sends and news.get("daysUntilDue") is None:
+            return [CheckFailure("daysUntilDue", "'daysUntilDue' is required when invoices are sent.")]
+        if not sends and isinstance(news["collectionMethod"], str) and news.get("daysUntilDue") is not None:
+            return [CheckFailure("daysUntilDue", "'daysUntilDue' is only for collectionMethod 'send_invoice'.")]
+        return []
+
+    async def make(self, ctx: Context, inputs: Props) -> tuple[str, Props]:
+        """The live subscription with our marks, or a new one, unless somebody cancelled the last one at Stripe."""
+        stripe = self._clients.stripe
+        params: dict[str, Any] = {
+            "customer": inputs["customer"],
+            "items": [{"price": item["price"]} for item in inputs["items"]],
+            "metadata": inputs["metadata"],
+            "collection_method": inputs["collectionMethod"],
+            "days_until_due": inputs.get("daysUntilDue"),
+            # Periods begin at midnight UTC, so that hours of use never cross their edges.
+            "billing_cycle_anchor_config": {"day_of_month": inputs["anchorDayOfMonth"], "hour": 0, "minute": 0, "second": 0},
+        }
+        ours = await self._ours(inputs)
+        # The number of those that came before makes the key of a return different from that of the first time.
+        key = idempotency_key(ctx, "subscription", params, len(ours))
+        live = _live(ours)
+        if live is None:
+            self._refuse_return(ctx, ours)
+
+            async def look() -> Props | None:
+                return _live(await self._ours(inputs))
+
+            live = await create(
+                ctx, stripe, _PATH, params, key=key, look=look, alive=lambda found: found.get("status") not in _ENDED, look_first=False
+            )
+        ctx.keep(live["id"], self.outputs(inputs, _computed(live)))
+        return live["id"], _computed(await self._fit(live, inputs, {}))
+
+    async def _ours(self, inputs: Props) -> list[Props]:
+        query = {"customer": inputs["customer"], "status": "all"}
+        return [found async for found in self._clients.stripe.pages(_PATH, query) if is_ours(found, inputs["metadata"])]
+
+    def _refuse_return(self, ctx: Context, ours: list[Props]) -> None:
+        ended = [found for found in ours if found.get("status") == "canceled"]
+        newest = max(ended, key=lambda found: (found.get("created") or 0, found.get("canceled_at") or 0), default=None)
+        if newest is not None and (newest.get("metadata") or {}).get(CANCELLED_BY) != _OURS:
+            tenant = (newest.get("metadata") or {}).get("tenant") or ctx.name
+            raise Refused(
+                f"the subscription {newest['id']} of {tenant} was cancelled at Stripe, and is not created again by itself. If {tenant} "
+                f"leaves, set `state: offboarding` in its file; if it stays without paying, give it a free plan; if it comes back, set the "
+                f"metadata `{CANCELLED_BY}` of {newest['id']} to `{_OURS}` at Stripe and apply again."
+            )
+
+    async def _fit(self, found: Props, news: Props, olds: Props) -> Props:
+        """Make a live subscription as wished; what is so already is not asked for."""
+        stripe = self._clients.stripe
+        for attempt in range(4):
+            params = _difference(found, news, olds)
+            if not params:
+                return found
+            try:
+                # Items are added and removed by this request, so it is repeated only after a new look.
+                return await stripe.post(f"{_PATH}/{found['id']}", params, repeatable=False)
+            except VendorError as error:
+                if attempt == 3 or not error.ambiguous:
+                    raise
+            await stripe.http.sleep(0.25 * 2**attempt)
+            again = await stripe.get(f"{_PATH}/{found['id']}")
+            found = again if again is not None else found
+        raise AssertionError
+
+    async def change(self, ctx: Context, id: str, old_inputs: Props, old_outputs: Props, news: Props) -> Props:  # noqa: A002
+        """Items, way of collection and metadata; a price taken out bills what was used under it."""
+        del old_outputs
+        found = await self._clients.stripe.get(f"{_PATH}/{id}")
+        if found is None or found.get("status") in _ENDED:
+            self._refuse_return(ctx, [found] if found is not None else [])
+            raise Refused(f"the subscription {id} of {ctx.name} has ended at Stripe. Run `rowhouse refresh`, then apply again.")
+        return _computed(await self._fit(found, news, old_inputs))
+
+    async def read(self, ctx: Context, id: str, inputs: Props, outputs: Props) -> Found | None:  # noqa: A002
+        """By id; one that has ended is gone."""
+        del ctx, outputs
+        found = await self._clients.stripe.get(f"{_PATH}/{id}")
+        if found is None or found.get("status") in _ENDED:
+            return None
+        prices = [item["price"]["id"] for item in _entries(found)]
+        known = [item["price"] for item in inputs.get("items") or []]
+        ordered = known if sorted(known) == sorted(prices) else prices
+        anchor = (found.get("billing_cycle_anchor_config") or {}).get("day_of_month") or inputs.get("anchorDayOfMonth") or 1
+        seen: dict[str, Any] = {
+            "customer": found["customer"] if isinstance(found["customer"], str) else found["customer"]["id"],
+            "items": [{"price": price} for price in ordered],
+            "collectionMethod": found.get("collection_method") or "charge_automatically",
+            "metadata": seen_metadata(found, (inputs.get("metadata") or {}) if inputs else None),
+            "anchorDayOfMonth": anchor,
+        }
+        if found.get("days_until_due") is not None:
+            seen["daysUntilDue"] = found["days_until_due"]
+        return Found(id, seen, self.outputs(seen, _computed(found)))
+
+    async def delete(self, ctx: Context, id: str, inputs: Props, outputs: Props) -> None:  # noqa: A002
+        """Mark that the end is ours, then cancel with an invoice of what was used; without that invoice the use would be lost."""
+        del ctx, inputs, outputs
+        stripe = self._clients.stripe
+        found = await stripe.get(f"{_PATH}/{id}")
+        if found is None or found.get("status") in _ENDED:
+            return
+        if (found.get("metadata") or {}).get(CANCELLED_BY) != _OURS:
+            await stripe.post(f"{_PATH}/{id}", {"metadata": {CANCELLED_BY: _OURS}})
+        try:
+            await stripe.delete(f"{_PATH}/{id}", {"invoice_now": True})
+        except VendorError as error:
+            found = await stripe.get(f"{_PATH}/{id}") if error.status == 400 else {"status": "unknown"}
+            if found is not None and found.get("status") not in _ENDED:
+                raise
+
+
+def _live(ours: list[Props]) -> Props | None:
+    living = [found for found in ours if found.get("status") not in _ENDED]
+    return min(living, key=lambda found: (found.get("created") or 0, found["id"]), default=None)
+
+
+def _entries(subscription: Props) -> list[Props]:
+    return list((subscription.get("items") or {}).get("data") or [])
+
+
+def _difference(found: Props, news: Props, olds: Props) -> Props:
+    """The parameters that make the subscription as wished; empty when it is."""
+    params: dict[str, Any] = {}
+    there = {item["price"]["id"]: item["id"] for item in _entries(found)}
+    wanted = [item["price"] for item in news["items"]]
+    items: list[Props] = [{"price": price} for price in wanted if price not in there]
+    # Without clear_usage the use that was reported under the removed price is still billed.
+    items += [{"id": item_id, "deleted": True} for price, item_id in there.items() if price not in wanted]
+    if items:
+        params["items"] = items
+        params["proration_behavior"] = "create_prorations"
+    if found.get("collection_method") not in {None, news["collectionMethod"]} or (
+        news.get("daysUntilDue") is not None and found.get("days_until_due") != news["daysUntilDue"]
+    ):
+        params["collection_method"] = news["collectionMethod"]
+        params["days_until_due"] = news.get("daysUntilDue")
+    theirs = found.get("metadata") or {}
+    metadata = {key: value for key, value in metadata_change(olds, news).items() if theirs.get(key, "") != value}
+    if metadata:
+        params["metadata"] = metadata
+    return params
+
+
+def _computed(found: Props) -> Props:
+    ends = [item["current_period_end"] for item in _entries(found) if item.get("current_period_end")]
+    end = max(ends, default=found.get("current_period_end"))
+    return {"subscriptionId": found["id"], "status": found.get("status"), "currentPeriodEnd": end}
