@@ -20,6 +20,9 @@ _PATH: Final = "/v1/subscriptions"
 _ENDED: Final = frozenset({"canceled", "incomplete_expired"})
 CANCELLED_BY: Final = "cancelled_by"
 _OURS: Final = "rowhouse"
+_NONE: Final = "none/"
+"""Begins the id of a subscription that is not wanted and never was."""
+_NEVER: Final[Props] = {"status": "never"}
 _ADVICE: Final = "The day on which a subscription renews is fixed when it starts. Put the old day back."
 
 
@@ -27,10 +30,13 @@ def _items(value: list[Any]) -> str | None:
     if not 1 <= len(value) <= 20:  # Stripe: 20 items (2026-10)
         return f"a subscription has 1 to 20 items, and this one has {len(value)}."
     for index, item in enumerate(value):
-        if not isinstance(item, dict) or set(item) != {"price"} or not isinstance(item["price"], str):
-            return f"items[{index}] must be a map with one key, price. A price that has no value comes from one that failed in this run."
-    prices = [item["price"] for item in value]
-    return None if len(set(prices)) == len(prices) else "items: each price once."
+        if not isinstance(item, dict) or set(item) not in ({"price"}, {"lookupKey"}) or not all(isinstance(v, str) for v in item.values()):
+            return (
+                f"items[{index}] must be a map with one key, price or lookupKey. A price without a value comes from one that failed in "
+                "this run: mend that one first."
+            )
+    named = [next(iter(item.items())) for item in value]
+    return None if len(set(named)) == len(named) else "items: each price once."
 
 
 def _collection(value: str) -> str | None:
@@ -52,6 +58,7 @@ class Subscription(Declared):
         "collectionMethod": Field("string", default="charge_automatically", rule=_collection),
         "daysUntilDue": Field("integer"),
         "metadata": Field("object", default={}, rule=metadata_rule),
+        "active": Field("boolean", default=True),
         "anchorDayOfMonth": Field("integer", default=1, change="never", advice=_ADVICE, rule=_day),
     }
     computed: ClassVar = {
@@ -74,32 +81,59 @@ class Subscription(Declared):
         return []
 
     async def make(self, ctx: Context, inputs: Props) -> tuple[str, Props]:
-        """The live subscription with our marks, or a new one, unless somebody cancelled the last one at Stripe."""
+        """The live subscription with our marks, or a new one, unless somebody cancelled the last one at Stripe.
+
+        Not `active`: nothing is begun; the last one is named, or `none/<customer>` where there never was one.
+        """
+        ours = await self._ours(inputs)
+        live = _live(ours)
+        if not inputs["active"]:
+            if live is not None:
+                await self._end(live)
+                live = await self._clients.stripe.get(f"{_PATH}/{live['id']}")
+            last = live or max(ours, key=lambda found: found.get("created") or 0, default=None)
+            return (last["id"], _computed(last)) if last is not None else (f"{_NONE}{inputs['customer']}", _NEVER)
+        if live is None:
+            live = await self._begin(ctx, inputs, ours)
+        ctx.keep(live["id"], self.outputs(inputs, _computed(live)))
+        return live["id"], _computed(await self._fit(ctx, live, inputs, {}))
+
+    async def _begin(self, ctx: Context, inputs: Props, ours: list[Props]) -> Props:
         stripe = self._clients.stripe
+        self._refuse_return(ctx, ours)
         params: dict[str, Any] = {
             "customer": inputs["customer"],
-            "items": [{"price": item["price"]} for item in inputs["items"]],
+            "items": [{"price": price} for price in await self._prices(ctx, inputs)],
             "metadata": inputs["metadata"],
             "collection_method": inputs["collectionMethod"],
             "days_until_due": inputs.get("daysUntilDue"),
             # Periods begin at midnight UTC, so that hours of use never cross their edges.
             "billing_cycle_anchor_config": {"day_of_month": inputs["anchorDayOfMonth"], "hour": 0, "minute": 0, "second": 0},
         }
-        ours = await self._ours(inputs)
+
+        async def look() -> Props | None:
+            return _live(await self._ours(inputs))
+
         # The number of those that came before makes the key of a return different from that of the first time.
         key = idempotency_key(ctx, "subscription", params, len(ours))
-        live = _live(ours)
-        if live is None:
-            self._refuse_return(ctx, ours)
+        return await create(
+            ctx, stripe, _PATH, params, key=key, look=look, alive=lambda found: found.get("status") not in _ENDED, look_first=False
+        )
 
-            async def look() -> Props | None:
-                return _live(await self._ours(inputs))
-
-            live = await create(
-                ctx, stripe, _PATH, params, key=key, look=look, alive=lambda found: found.get("status") not in _ENDED, look_first=False
+    async def _prices(self, ctx: Context, inputs: Props) -> list[str]:
+        """The ids of the items' prices; a lookup key is resolved to the active price that holds it now."""
+        keys = sorted(item["lookupKey"] for item in inputs["items"] if "lookupKey" in item)
+        found: dict[str, str] = {}
+        for start in range(0, len(keys), 10):  # Stripe: 10 lookup keys a request (2026-10)
+            query = {"lookup_keys": keys[start : start + 10], "active": True}
+            found |= {price["lookup_key"]: price["id"] async for price in self._clients.stripe.pages("/v1/prices", query)}
+        missing = [key for key in keys if key not in found]
+        if missing:
+            raise Refused(
+                f"{ctx.name}: Stripe has no active price with lookup key '{missing[0]}'. The catalog is registered by one cell (`main` "
+                "unless configured otherwise): apply that one first."
             )
-        ctx.keep(live["id"], self.outputs(inputs, _computed(live)))
-        return live["id"], _computed(await self._fit(live, inputs, {}))
+        return [item["price"] if "price" in item else found[item["lookupKey"]] for item in inputs["items"]]
 
     async def _ours(self, inputs: Props) -> list[Props]:
         query = {"customer": inputs["customer"], "status": "all"}
@@ -116,11 +150,17 @@ class Subscription(Declared):
                 f"metadata `{CANCELLED_BY}` of {newest['id']} to `{_OURS}` at Stripe and apply again."
             )
 
-    async def _fit(self, found: Props, news: Props, olds: Props) -> Props:
+    async def _wanted(self, ctx: Context, found: Props, news: Props) -> list[str]:
+        """The ids of the prices that should be there; a lookup key that the subscription already has costs no request."""
+        held = {item["price"].get("lookup_key"): item["price"]["id"] for item in _entries(found)}
+        known = {**news, "items": [{"price": held[i["lookupKey"]]} if i.get("lookupKey") in held else i for i in news["items"]]}
+        return await self._prices(ctx, known)
+
+    async def _fit(self, ctx: Context, found: Props, news: Props, olds: Props) -> Props:
         """Make a live subscription as wished; what is so already is not asked for."""
         stripe = self._clients.stripe
         for attempt in range(4):
-            params = _difference(found, news, olds)
+            params = _difference(found, await self._wanted(ctx, found, news), news, olds)
             if not params:
                 return found
             try:
@@ -135,49 +175,74 @@ class Subscription(Declared):
         raise AssertionError
 
     async def change(self, ctx: Context, id: str, old_inputs: Props, old_outputs: Props, news: Props) -> Props:  # noqa: A002
-        """Items, way of collection and metadata; a price taken out bills what was used under it."""
-        del old_outputs
-        found = await self._clients.stripe.get(f"{_PATH}/{id}")
-        if found is None or found.get("status") in _ENDED:
-            self._refuse_return(ctx, [found] if found is not None else [])
-            raise Refused(f"the subscription {id} of {ctx.name} has ended at Stripe. Run `rowhouse refresh`, then apply again.")
-        return _computed(await self._fit(found, news, old_inputs))
+        """Items, way of collection and metadata; a price taken out bills what was used under it. `active` ends it or begins another.
+
+        Another one has another id, which the outputs tell; the resource keeps the id of its first until it is refreshed.
+        """
+        current = _current_id(id, old_outputs)
+        found = None if current.startswith(_NONE) else await self._clients.stripe.get(f"{_PATH}/{current}")
+        if found is not None and found.get("status") in _ENDED:
+            if not news["active"]:
+                return _computed(found)
+            self._refuse_return(ctx, [found])
+            found = None
+        if found is None:
+            _, computed = await self.make(ctx, news)
+            ctx.keep(id, self.outputs(news, computed))
+            return computed
+        if not news["active"]:
+            await self._end(found)
+            found = await self._clients.stripe.get(f"{_PATH}/{current}") or found
+            return _computed(found)
+        return _computed(await self._fit(ctx, found, news, old_inputs))
 
     async def read(self, ctx: Context, id: str, inputs: Props, outputs: Props) -> Found | None:  # noqa: A002
-        """By id; one that has ended is gone."""
-        del ctx, outputs
-        found = await self._clients.stripe.get(f"{_PATH}/{id}")
-        if found is None or found.get("status") in _ENDED:
+        """By id; one that has ended is gone, unless it is meant to have ended."""
+        del ctx
+        current = _current_id(id, outputs)
+        meant_to_end = inputs.get("active") is False
+        if current.startswith(_NONE):
+            return Found(current, inputs, self.outputs(inputs, _NEVER)) if meant_to_end else None
+        found = await self._clients.stripe.get(f"{_PATH}/{current}")
+        if found is None:
             return None
-        prices = [item["price"]["id"] for item in _entries(found)]
-        known = [item["price"] for item in inputs.get("items") or []]
-        ordered = known if sorted(known) == sorted(prices) else prices
+        if found.get("status") in _ENDED:
+            return Found(current, inputs, self.outputs(inputs, _computed(found))) if meant_to_end else None
+        held = {item["price"]["id"]: item["price"].get("lookup_key") for item in _entries(found)}
+        by_key = {key: price for price, key in held.items() if key}
+        known = [item.get("price") or by_key.get(item.get("lookupKey", "")) for item in inputs.get("items") or []]
+        same = len(known) == len(held) and set(known) == set(held)
         anchor = (found.get("billing_cycle_anchor_config") or {}).get("day_of_month") or inputs.get("anchorDayOfMonth") or 1
         seen: dict[str, Any] = {
             "customer": found["customer"] if isinstance(found["customer"], str) else found["customer"]["id"],
-            "items": [{"price": price} for price in ordered],
+            "items": inputs["items"] if same else [{"price": price} for price in held],
             "collectionMethod": found.get("collection_method") or "charge_automatically",
             "metadata": seen_metadata(found, (inputs.get("metadata") or {}) if inputs else None),
+            "active": True,
             "anchorDayOfMonth": anchor,
         }
         if found.get("days_until_due") is not None:
             seen["daysUntilDue"] = found["days_until_due"]
-        return Found(id, seen, self.outputs(seen, _computed(found)))
+        return Found(current, seen, self.outputs(seen, _computed(found)))
 
     async def delete(self, ctx: Context, id: str, inputs: Props, outputs: Props) -> None:  # noqa: A002
+        """Cancel; what has ended already, or never began, is a success."""
+        del ctx, inputs
+        current = _current_id(id, outputs)
+        found = None if current.startswith(_NONE) else await self._clients.stripe.get(f"{_PATH}/{current}")
+        if found is not None and found.get("status") not in _ENDED:
+            await self._end(found)
+
+    async def _end(self, found: Props) -> None:
         """Mark that the end is ours, then cancel with an invoice of what was used; without that invoice the use would be lost."""
-        del ctx, inputs, outputs
-        stripe = self._clients.stripe
-        found = await stripe.get(f"{_PATH}/{id}")
-        if found is None or found.get("status") in _ENDED:
-            return
+        stripe, path = self._clients.stripe, f"{_PATH}/{found['id']}"
         if (found.get("metadata") or {}).get(CANCELLED_BY) != _OURS:
-            await stripe.post(f"{_PATH}/{id}", {"metadata": {CANCELLED_BY: _OURS}})
+            await stripe.post(path, {"metadata": {CANCELLED_BY: _OURS}})
         try:
-            await stripe.delete(f"{_PATH}/{id}", {"invoice_now": True})
+            await stripe.delete(path, {"invoice_now": True})
         except VendorError as error:
-            found = await stripe.get(f"{_PATH}/{id}") if error.status == 400 else {"status": "unknown"}
-            if found is not None and found.get("status") not in _ENDED:
+            now = await stripe.get(path) if error.status == 400 else {"status": "unknown"}
+            if now is not None and now.get("status") not in _ENDED:
                 raise
 
 
@@ -190,11 +255,15 @@ def _entries(subscription: Props) -> list[Props]:
     return list((subscription.get("items") or {}).get("data") or [])
 
 
-def _difference(found: Props, news: Props, olds: Props) -> Props:
+def _current_id(id: str, outputs: Props) -> str:  # noqa: A002
+    """The id of the subscription that is meant now: a return after an end has another than the resource."""
+    return str(outputs.get("subscriptionId") or id)
+
+
+def _difference(found: Props, wanted: list[str], news: Props, olds: Props) -> Props:
     """The parameters that make the subscription as wished; empty when it is."""
     params: dict[str, Any] = {}
     there = {item["price"]["id"]: item["id"] for item in _entries(found)}
-    wanted = [item["price"] for item in news["items"]]
     items: list[Props] = [{"price": price} for price in wanted if price not in there]
     # Without clear_usage the use that was reported under the removed price is still billed.
     items += [{"id": item_id, "deleted": True} for price, item_id in there.items() if price not in wanted]
