@@ -5,6 +5,7 @@ Does: names and types of inputs and outputs. Does not: anything else; the plugin
 
 from __future__ import annotations
 
+from typing import Any
 
 import pulumi
 

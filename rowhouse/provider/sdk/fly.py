@@ -63,7 +63,7 @@ class Ip(pulumi.CustomResource):
         resource_name: str,
         *,
         app: pulumi.Input[str],
-        type: pulumi.Input[str],
+        type: pulumi.Input[str],  # noqa: A002  # Fly's own word
         network: pulumi.Input[str] | None = None,
         org: pulumi.Input[str] | None = None,
         opts: pulumi.ResourceOptions | None = None,
@@ -195,14 +195,13 @@ class Secrets(pulumi.CustomResource):
         resource_name: str,
         *,
         app: pulumi.Input[str],
-        values: pulumi.Input[Mapping[str, pulumi.Input[str]]],
+        values: Mapping[str, pulumi.Input[str]],
         opts: pulumi.ResourceOptions | None = None,
     ) -> None:
         """Register it; the arguments are the resource's inputs."""
-        values = pulumi.Output.from_input(values).apply(_sealed) if isinstance(values, pulumi.Output) else _sealed(values)
         props: dict[str, Any] = {
             "app": app,
-            "values": values,
+            "values": _sealed(values),
             "version": None,
             "digests": None,
             "fingerprint": None,
