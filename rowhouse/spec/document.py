@@ -34,6 +34,7 @@ __all__ = ["MAX_DEPTH", "MAX_VALUES", "Document", "Path", "parse"]
 
 MAX_DEPTH = 12
 MAX_VALUES = 20_000
+_MAX_NOTED = 50  # a person mends a few at a time; a hostile file does not fill a log
 
 Path = tuple[str | int, ...]
 """Keys and list indexes from the top of a document to a value."""
@@ -72,31 +73,35 @@ class Document:
 
 
 class _Refused(Exception):  # noqa: N818 - it never leaves this module
-    """The document breaks a rule at a mark."""
+    """The document breaks a rule at a mark, and nothing after it can be believed."""
 
     def __init__(self, mark: Any, rule: str, message: str) -> None:
         super().__init__(message)
         self.line, self.column, self.rule, self.message = mark.line + 1, mark.column + 1, rule, message
 
 
-def parse(source: Source) -> Document | Problem:
-    """One file's document, or the first reason to refuse its YAML (a parser cannot see past its first)."""
+def parse(source: Source) -> tuple[Document | None, list[Problem]]:
+    """One file's document, and what is wrong with its YAML. There is no document where the rest of the file cannot be believed.
+
+    Where there is one beside problems, the values at their places are stand-ins, and complaints about those values say nothing new.
+    """
     document = Document(source, {})
     loader = _LOADER(source.text)
+    builder = _Builder(loader, document)
     try:
-        _Builder(loader, document).build()
+        builder.build()
     except _Refused as refused:
-        return Problem(source.file, refused.line, refused.column, refused.rule, refused.message)
+        return None, [*builder.problems, Problem(source.file, refused.line, refused.column, refused.rule, refused.message)]
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None) or getattr(error, "context_mark", None)
         line, column = (mark.line + 1, mark.column + 1) if mark is not None else (1, 1)
         what = getattr(error, "problem", None) or "this cannot be read"
         tab = source.text.splitlines()[line - 1 : line]
         hint = "Indent with spaces, not tabs." if tab and "\t" in tab[0] else "Check indentation, colons, quotes and brackets near here."
-        return Problem(source.file, line, column, "yaml.syntax", f"this is not YAML: {show(what)[1:-1]}. {hint}")
+        return None, [*builder.problems, Problem(source.file, line, column, "yaml.syntax", f"this is not YAML: {show(what)[1:-1]}. {hint}")]
     finally:
         loader.dispose()
-    return document
+    return document, builder.problems
 
 
 class _Builder:
@@ -106,6 +111,13 @@ class _Builder:
         self._next = loader.get_event
         self._document = document
         self._count = 0
+        self.problems: list[Problem] = []
+
+    def _note(self, mark: Any, rule: str, message: str) -> None:
+        """Record a broken rule after which the rest of the file still makes sense."""
+        if len(self.problems) >= _MAX_NOTED:
+            raise _Refused(mark, rule, message)
+        self.problems.append(Problem(self._document.source.file, mark.line + 1, mark.column + 1, rule, message))
 
     def build(self) -> None:
         """Take exactly one document whose top is a mapping."""
@@ -143,6 +155,8 @@ class _Builder:
         if self._count > MAX_VALUES:
             raise _Refused(mark, "yaml.depth", f"this file holds more than {MAX_VALUES:,} values. Shorten it.")
         self._refuse_feature(event)
+        if isinstance(event, AliasEvent):
+            return None
         if isinstance(event, ScalarEvent):
             return self._scalar(event)
         if depth >= MAX_DEPTH:
@@ -162,9 +176,9 @@ class _Builder:
             key = self._key(event)
             mark = event.start_mark
             if key in data:
-                first = self._document.keys[(*path, key)]
-                raise _Refused(
-                    mark, "yaml.duplicate-key", f"key {show(key)} stands twice, first on line {first[0]}. A key stands once. Delete one."
+                line, _ = self._document.keys[(*path, key)]
+                self._note(
+                    mark, "yaml.duplicate-key", f"key {show(key)} stands twice, first on line {line}. A key stands once. Delete one."
                 )
             here = (*path, key)
             self._document.keys[here] = (mark.line + 1, mark.column + 1)
@@ -174,16 +188,17 @@ class _Builder:
     def _key(self, event: Any) -> str:
         """A mapping's key as text."""
         self._refuse_feature(event)
+        mark = event.start_mark
+        if isinstance(event, AliasEvent):
+            return f"*{event.anchor}"
         if not isinstance(event, ScalarEvent):
-            raise _Refused(
-                event.start_mark, "yaml.key", "a list or mapping stands where a key is wanted. Keys are text. Write `key: value`."
-            )
+            raise _Refused(mark, "yaml.key", "a list or mapping stands where a key is wanted. Keys are text. Write `key: value`.")
         text = str(event.value)
         if not event.style:
             if text == "<<":
-                raise _Refused(event.start_mark, "yaml.alias", "`<<` merges another mapping. Merge keys are refused. Write the keys out.")
-            if text in _CONSTANTS or _AMBIGUOUS.fullmatch(text):
-                raise _Refused(event.start_mark, "yaml.key", f"key {show(text)} is not plain text to every YAML reader. Put it in quotes.")
+                self._note(mark, "yaml.alias", "`<<` merges another mapping. Merge keys are refused. Write the keys out.")
+            elif text in _CONSTANTS or _AMBIGUOUS.fullmatch(text):
+                self._note(mark, "yaml.key", f"key {show(text)} is not plain text to every YAML reader. Put it in quotes.")
         self._refuse_characters(event, text)
         return text
 
@@ -200,7 +215,7 @@ class _Builder:
         if _DECIMAL.fullmatch(text):
             return Decimal(text)
         if _AMBIGUOUS.fullmatch(text):
-            raise _Refused(
+            self._note(
                 event.start_mark,
                 "yaml.ambiguous",
                 f"{show(text)} is a word or number that YAML readers read differently. "
@@ -210,27 +225,23 @@ class _Builder:
 
     def _refuse_feature(self, event: Any) -> None:
         """No anchors, aliases, tags."""
+        mark = event.start_mark
         if isinstance(event, AliasEvent):
-            raise _Refused(
-                event.start_mark,
-                "yaml.alias",
-                f"`*{show(event.anchor)[1:-1]}` repeats another value. Aliases are refused, because they can "
-                "explode and hide. Write the value out.",
-            )
+            name = show(event.anchor)[1:-1]
+            why = "Aliases are refused, because they can explode and hide. Write the value out."
+            self._note(mark, "yaml.alias", f"`*{name}` repeats another value. {why}")
+            return
         if event.anchor is not None:
-            raise _Refused(event.start_mark, "yaml.alias", f"`&{show(event.anchor)[1:-1]}` names a value. Anchors are refused. Delete it.")
+            self._note(mark, "yaml.alias", f"`&{show(event.anchor)[1:-1]}` names a value. Anchors are refused. Delete it.")
         if event.tag is not None:
-            raise _Refused(
-                event.start_mark,
-                "yaml.tag",
-                f"{show(event.tag)} is a tag. Tags are refused, because they can make values into anything. Delete it; put text in quotes.",
-            )
+            why = "Tags are refused, because they can make values into anything. Delete it; put text in quotes."
+            self._note(mark, "yaml.tag", f"{show(event.tag)} is a tag. {why}")
 
     def _refuse_characters(self, event: Any, text: str) -> None:
         """No control or deceptive character that came in through a backslash escape."""
         found = bad_character(text)
         if found is not None:
-            raise _Refused(
+            self._note(
                 event.start_mark,
                 "file.characters",
                 f"this text holds U+{ord(text[found]):04X}, a control character or one that reorders or "

@@ -98,13 +98,14 @@ def _folder(root: Path, folder: str, model: type[M]) -> _Folder[M]:
     taken.problems.extend(problems)
     for source in sources:
         taken.sources[source.slug] = source
-        document = parse(source)
-        if isinstance(document, Problem):
-            taken.problems.append(document)
+        document, noted = parse(source)
+        taken.problems.extend(noted)
+        if document is None:
             continue
         file, wrong = validated(model, document)
-        taken.problems.extend(wrong)
-        if file is not None:
+        places = {(problem.line, problem.column) for problem in noted}
+        taken.problems.extend(problem for problem in wrong if (problem.line, problem.column) not in places)
+        if file is not None and not noted:
             taken.files[source.slug] = file
     # A file that was refused before it was read still exists: what refers to it is not wrong as well.
     for problem in problems:
@@ -171,7 +172,6 @@ class _Places:
         if source is None:
             return (f"{folder}/{slug}.yaml", 1, 1)
         if (folder, slug) not in self._documents:
-            document = parse(source)
-            self._documents[folder, slug] = document if isinstance(document, Document) else None
+            self._documents[folder, slug] = parse(source)[0]
         found = self._documents[folder, slug]
         return (source.file, *(found.at(path) if found is not None else (1, 1)))
