@@ -156,9 +156,19 @@ class Journal:
 class VendorMiddleware:
     """Journal and faults around one stand-in's ASGI app."""
 
-    def __init__(self, app: App, *, vendor: str, clock: Clock, journal: Journal, faults: Faults) -> None:
-        """Wrap `app`, which speaks for `vendor`."""
+    def __init__(
+        self,
+        app: App,
+        *,
+        vendor: str,
+        clock: Clock,
+        journal: Journal,
+        faults: Faults,
+        redact: Callable[[str, str], str] | None = None,
+    ) -> None:
+        """Wrap `app`, which speaks for `vendor`; `redact` (path, body or answer) takes secrets out of what is journalled."""
         self.app, self.vendor, self.clock, self.journal, self.faults = app, vendor, clock, journal, faults
+        self.redact = redact or (lambda _path, text: text)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request."""
@@ -180,7 +190,7 @@ class VendorMiddleware:
             method=scope["method"],
             path=scope["path"],
             query=scope.get("query_string", b"").decode("latin-1"),
-            body=body[:_KEPT_BODY].decode("utf-8", "replace"),
+            body=self.redact(scope["path"], body[:_KEPT_BODY].decode("utf-8", "replace")),
             headers={k: v for k, v in headers.items() if k in _KEPT_HEADERS},
         )
         self.journal.entries.append(entry)
@@ -226,7 +236,7 @@ class VendorMiddleware:
                 await send(message)
 
         await self.app(scope, replay, capture)
-        entry.response = b"".join(collected).decode("utf-8", "replace")
+        entry.response = self.redact(entry.path, b"".join(collected).decode("utf-8", "replace"))
         if fault and kind == "kill_after_answer":
             os.kill(fault.pid, signal.SIGKILL)
         if fault and kind == "kill_after":
