@@ -148,7 +148,6 @@ class Planner:
             property_dependencies=goal.property_dependencies,
             protect=goal.protect,
             additional_secret_outputs=goal.additional_secret_outputs,
-            aliases=[self._was[urn]] if urn in self._was else [],
             custom_timeouts=goal.custom_timeouts,
             import_id=goal.import_id,
             retain_on_delete=goal.retain_on_delete,

@@ -86,8 +86,12 @@ class Removal:
         queue = [state for key, state in run.store.resources.items() if key not in self._doomed and self._counts(state)]
         while queue:
             state = queue.pop()
+            # What was registered in this run stands on the successor of what was replaced.
+            current = state.urn in run.news and not state.delete and state.urn not in run.failed
             for urn in state.needs():
-                for key in doomed_urns.pop(urn, ()):
+                for key in doomed_urns.get(urn, ()):
+                    if key not in self._doomed or (current and self._doomed[key].delete):
+                        continue
                     kept = self._doomed.pop(key)
                     run.say("info", f"kept: {urns.name_of(state.urn)} stands on it and remains", kept.urn)
                     queue.append(kept)

@@ -23,8 +23,6 @@ import pulumi
 class Thing(pulumi.CustomResource):
     thing_id: pulumi.Output[str]
     token: pulumi.Output[str]
-    value: pulumi.Output[object]
-    key: pulumi.Output[object]
 
     def __init__(self, name, opts=None, value=None, key=None, slot=None, size=None, tags=None, secret=None, needs=None):
         props = {"value": value, "key": key, "slot": slot, "size": size, "tags": tags, "secret": secret, "needs": needs}
