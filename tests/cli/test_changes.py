@@ -1,0 +1,72 @@
+"""How changes are grouped, ordered and shown."""
+
+from rich.console import Console
+
+from rowhouse.cli.changes import Change, Failed, Outcome, difference, tenant_of
+from rowhouse.cli.render import print_outcome
+
+STACK = "urn:pulumi:main::rowhouse::pulumi:pulumi:Stack::rowhouse-main"
+TENANT = "urn:pulumi:main::rowhouse::rowhouse:index:Tenant::acme"
+HOST = "urn:pulumi:main::rowhouse::rowhouse:index:Tenant$rowhouse:index:FlyHost::acme-main"
+MACHINE = "urn:pulumi:main::rowhouse::rowhouse:index:Tenant$rowhouse:index:FlyHost$rowhouse:fly:Machine::acme-main-machine"
+VOLUME = MACHINE.replace("Machine", "Volume").replace("machine", "volume")
+METER = "urn:pulumi:main::rowhouse::rowhouse:index:Catalog$rowhouse:stripe:Meter::hours"
+PARENTS = {TENANT: STACK, HOST: TENANT, MACHINE: HOST, VOLUME: HOST}
+
+
+def printed(outcome: Outcome, *, done: bool = False) -> list[str]:
+    console = Console(width=200, record=True, file=open("/dev/null", "w"))  # noqa: SIM115
+    print_outcome(console, outcome, done=done)
+    console.file.close()
+    return console.export_text().splitlines()
+
+
+def test_a_resource_belongs_to_the_tenant_above_it():
+    assert tenant_of(MACHINE, PARENTS) == "acme"
+    assert tenant_of(TENANT, PARENTS) == "acme"
+    assert tenant_of(METER, PARENTS) == ""
+
+
+def test_a_circle_of_parents_ends():
+    assert tenant_of("urn:a::b::c::d", {"urn:a::b::c::d": "urn:a::b::c::e", "urn:a::b::c::e": "urn:a::b::c::d"}) == ""
+
+
+def test_what_is_destroyed_stands_first():
+    outcome = Outcome(
+        changes=[
+            Change("create", MACHINE, "rowhouse:fly:Machine", HOST),
+            Change("delete", VOLUME, "rowhouse:fly:Volume", HOST),
+        ],
+        parents=PARENTS,
+    )
+    lines = printed(outcome)
+    assert lines[0] == "acme"
+    assert "delete" in lines[1]
+    assert "create" in lines[2]
+    assert lines[-1] == "preview: 1 to create, 1 to delete, 0 unchanged (0.0 s)"
+
+
+def test_a_changed_property_shows_both_values():
+    diff = difference(["env.PORT", 'env["a-b"]', "list[1].x"], {}, {"env": {"PORT": "1", "a-b": "2"}, "list": [{}, {"x": 1}]}, {"env": {"PORT": "3"}, "list": []})
+    assert diff == (("env.PORT", "update", "1", "3"), ('env["a-b"]', "update", "2", None), ("list[1].x", "update", 1, None))
+    lines = printed(Outcome(changes=[Change("update", MACHINE, "rowhouse:fly:Machine", HOST, (("memoryMb", "update", 256, 512),))], parents=PARENTS))
+    assert "      memoryMb: 256 -> 512" in lines
+
+
+def test_a_replacement_told_in_three_steps_is_one_line():
+    steps = [Change(op, MACHINE, "rowhouse:fly:Machine", HOST) for op in ("create-replacement", "replace", "delete-replaced")]
+    assert printed(Outcome(changes=steps, parents=PARENTS))[-1] == "preview: 1 to replace, 0 unchanged (0.0 s)"
+
+
+def test_failures_name_their_tenant_and_hostile_text_stays_text():
+    outcome = Outcome(failures=[Failed(MACHINE, "[red]no[/red] capacity")], parents=PARENTS)
+    lines = printed(outcome, done=True)
+    assert lines[0] == "failed: acme: acme-main-machine: [red]no[/red] capacity"
+    assert lines[-1] == "applied: no changes, 0 unchanged, 1 failed (0.0 s)"
+
+
+def test_the_document_carries_tenants_and_values():
+    document = Outcome(changes=[Change("update", MACHINE, "rowhouse:fly:Machine", HOST, (("memoryMb", "update", 256, 512),))], parents=PARENTS).document()
+    assert document["changes"][0]["tenant"] == "acme"
+    assert document["changes"][0]["diff"] == [{"path": "memoryMb", "kind": "update", "before": 256, "after": 512}]
+    assert document["ok"] is True

@@ -1,0 +1,123 @@
+"""What a command refuses before anything starts."""
+
+from pathlib import Path
+
+import pytest
+
+from rowhouse.cli.guards import check_accounts, check_live_key, refuse_vanished
+from rowhouse.cli.surroundings import EnvironmentProblemError, Surroundings, find_root, is_loopback, surroundings
+from rowhouse.spec import load_fleet
+
+ROOT = Path(__file__).resolve().parents[2]
+TOKENS = {"FLY_API_TOKEN": "fm2_x", "CLOUDFLARE_API_TOKEN": "c" * 40, "STRIPE_API_KEY": "sk_test_x"}
+LOOPBACK = {
+    "FLY_FLAPS_BASE_URL": "http://127.0.0.1:1",
+    "CLOUDFLARE_BASE_URL": "http://127.0.0.1:2/client/v4",
+    "ROWHOUSE_STRIPE_BASE_URL": "http://localhost:3",
+}
+
+
+def real(**env: str) -> Surroundings:
+    return Surroundings(root=ROOT, vendors="real", engine="embedded", env=env)
+
+
+def test_all_missing_tokens_are_named_in_one_error():
+    with pytest.raises(EnvironmentProblemError) as error:
+        surroundings(ROOT, {"FLY_API_TOKEN": "fm2_x", "STRIPE_API_KEY": " "}, engine="embedded")
+    assert "2 credentials are missing" in str(error.value)
+    assert "CLOUDFLARE_API_TOKEN" in str(error.value)
+    assert "STRIPE_API_KEY" in str(error.value)
+    assert "FLY_API_TOKEN:" not in str(error.value)
+
+
+def test_the_embedded_engine_is_chosen_silently_on_loopback_only():
+    assert surroundings(ROOT, {**TOKENS, **LOOPBACK, "PATH": ""}).engine == "embedded"
+    with pytest.raises(EnvironmentProblemError, match="never chosen silently"):
+        surroundings(ROOT, {**TOKENS, "PATH": ""})
+    assert surroundings(ROOT, {**TOKENS, "PATH": ""}, engine="embedded").engine == "embedded"
+
+
+def test_the_cli_is_chosen_where_it_is_on_path(tmp_path: Path):
+    (tmp_path / "pulumi").write_text("#!/bin/sh\n")
+    (tmp_path / "pulumi").chmod(0o755)
+    assert surroundings(ROOT, {**TOKENS, "PATH": str(tmp_path)}).engine == "pulumi"
+    with pytest.raises(EnvironmentProblemError, match="no `pulumi` on PATH"):
+        surroundings(ROOT, {**TOKENS, "PATH": ""}, engine="pulumi")
+
+
+@pytest.mark.parametrize("left_out", sorted(LOOPBACK))
+def test_a_mix_of_real_and_local_vendors_is_refused(left_out: str):
+    mixed = {name: url for name, url in LOOPBACK.items() if name != left_out}
+    with pytest.raises(EnvironmentProblemError, match=left_out):
+        surroundings(ROOT, {**TOKENS, **mixed}, engine="embedded")
+
+
+@pytest.mark.parametrize(
+    ("url", "expected"),
+    [
+        ("http://127.0.0.1:80", True),
+        ("http://[::1]:80", True),
+        ("http://acme.localhost:80", True),
+        ("https://api.machines.dev", False),
+        ("https://127.0.0.1.evil.example", False),
+        ("https://localhost.evil.example", False),
+        ("http://10.0.0.1", False),
+    ],
+)
+def test_loopback_is_this_machine_and_nothing_that_only_looks_so(url: str, expected: bool):
+    assert is_loopback(url) is expected
+
+
+def test_a_folder_without_a_project_is_refused(tmp_path: Path):
+    with pytest.raises(EnvironmentProblemError, match="no Rowhouse project here"):
+        find_root(tmp_path)
+
+
+def test_real_vendors_with_the_shipped_settings_are_refused_naming_each():
+    with pytest.raises(EnvironmentProblemError) as error:
+        check_accounts(real(), "main")
+    for key in ("zone", "flyOrg", "accessTeam", "cloudflareAccountId", "cloudflareZoneId", "edgeImage"):
+        assert f"account:{key}" in str(error.value)
+
+
+def test_real_vendors_need_a_store_that_edge_machines_reach(tmp_path: Path):
+    (tmp_path / "stacks").mkdir()
+    lines = ["zone: example.com", "flyOrg: acme", "accessTeam: acme", "cloudflareAccountId: 9f", "cloudflareZoneId: 8e", "edgeImage: registry.fly.io/e@sha256:1"]
+    file = tmp_path / "stacks" / "Pulumi.main.yaml"
+    file.write_text("config:\n" + "".join(f"  account:{line}\n" for line in lines))
+    where = Surroundings(root=tmp_path, vendors="real", engine="embedded", env={})
+    with pytest.raises(EnvironmentProblemError, match="account:store is a local folder"):
+        check_accounts(where, "main")
+    file.write_text(file.read_text() + "  account:store: s3://bucket/rowhouse\n")
+    check_accounts(where, "main")
+
+
+def test_an_unknown_stack_names_those_there_are():
+    with pytest.raises(EnvironmentProblemError, match="Stacks: main"):
+        check_accounts(real(), "mian")
+
+
+@pytest.mark.parametrize("key", ["sk_live_x", "rk_live_x"])
+def test_a_live_key_with_example_catalogs_is_refused(key: str):
+    with pytest.raises(EnvironmentProblemError, match="plans/aether.yaml"):
+        check_live_key(load_fleet(ROOT), {"STRIPE_API_KEY": key})
+
+
+def test_a_test_key_with_example_catalogs_is_fine():
+    check_live_key(load_fleet(ROOT), {"STRIPE_API_KEY": "sk_test_live_"})
+
+
+def test_a_vanished_file_of_a_tenant_with_data_is_refused():
+    prefix = "urn:pulumi:main::rowhouse::"
+    tenant = f"{prefix}rowhouse:index:Tenant::gone"
+    state = {
+        "deployment": {
+            "resources": [
+                {"urn": tenant, "type": "rowhouse:index:Tenant", "parent": f"{prefix}pulumi:pulumi:Stack::rowhouse-main"},
+                {"urn": f"{prefix}rowhouse:index:Tenant$rowhouse:fly:Volume::gone-main-volume", "type": "rowhouse:fly:Volume", "parent": tenant},
+            ]
+        }
+    }
+    with pytest.raises(EnvironmentProblemError, match="tenants/gone.yaml"):
+        refuse_vanished(load_fleet(ROOT), "main", state)
+    refuse_vanished(load_fleet(ROOT), "main", {})
