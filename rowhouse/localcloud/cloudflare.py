@@ -6,6 +6,7 @@ R2, rulesets, Pages, zone settings, certificates.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from dataclasses import asdict
 from datetime import timedelta
@@ -32,6 +33,9 @@ from rowhouse.localcloud.cloudflare_tunnels import Tunnels
 from rowhouse.localcloud.kernel import App, Fault, Faults, Journal, VendorMiddleware
 
 __all__ = ["CloudflareVendor"]
+
+
+_SECRET_FIELDS = re.compile(r'("(?:client_secret|tunnel_secret)"\s*:\s*)"[^"]*"')
 
 
 class CloudflareVendor:
@@ -74,7 +78,8 @@ class CloudflareVendor:
         self.app: App = self._starlette()
         if journal is not None or faults is not None:
             self.journal = journal or Journal()
-            self.app = VendorMiddleware(self.app, vendor=self.name, clock=clock, journal=self.journal, faults=faults or Faults())
+            common: dict[str, Any] = {"journal": self.journal, "faults": faults or Faults()}
+            self.app = VendorMiddleware(self.app, vendor=self.name, clock=clock, redact=_without_secrets, **common)
 
     def add_token(
         self,
@@ -197,6 +202,13 @@ class _Endpoint:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         response = await self.vendor.answer(Request(scope, receive), self.verbs)
         await response(scope, receive, send)
+
+
+def _without_secrets(path: str, text: str) -> str:
+    """What the journal keeps: the values that open something are left out."""
+    if path.endswith("/token"):
+        return "[secret]"
+    return _SECRET_FIELDS.sub(r'\1"[secret]"', text)
 
 
 def _partial(result: Any) -> Any:
