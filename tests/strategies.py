@@ -14,7 +14,10 @@ _ALNUM = _LOWER + string.digits
 
 def slugs(max_size: int = 39) -> st.SearchStrategy[str]:
     """Valid ids of tenants, instances, plans, catalogs and cells, the long and dashed ones included."""
-    return st.from_regex(r"[a-z][a-z0-9]*(-[a-z0-9]+)*", fullmatch=True).map(lambda text: text[:max_size].rstrip("-")).filter(is_slug)
+    words = st.lists(st.text(_ALNUM, min_size=1, max_size=20), max_size=3)
+    return st.builds(
+        lambda first, rest: "-".join([first, *rest])[:max_size].rstrip("-"), st.text(_LOWER, min_size=1, max_size=20), words
+    ).filter(is_slug)
 
 
 def meter_names() -> st.SearchStrategy[str]:
