@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import Any, Self
@@ -21,7 +21,7 @@ from rowhouse.localcloud.frontdoor import FrontDoor
 from rowhouse.localcloud.images import Image, Images
 from rowhouse.localcloud.kernel import App, Faults, Journal, VendorMiddleware, serve
 from rowhouse.localcloud.network import Network
-from rowhouse.localcloud.stripe import StripeVendor
+from rowhouse.localcloud.stripe_vendor import StripeVendor
 
 __all__ = ["ACCOUNT_ID", "CLOUDFLARE_TOKEN", "FLY_ORG", "FLY_TOKEN", "STRIPE_KEY", "ZONE_ID", "ZONE_NAME", "LocalCloud"]
 
@@ -57,7 +57,7 @@ class LocalCloud:
         self.cloudflare = CloudflareVendor(
             self.clock, account=ACCOUNT_ID, zone_id=ZONE_ID, zone_name=ZONE_NAME, token=CLOUDFLARE_TOKEN, **common
         )
-        self.stripe = StripeVendor(self.clock, **common)
+        self.stripe = StripeVendor(self.clock, api_key=STRIPE_KEY, limits=limits)
         self.fly = FlyVendor(
             self.clock,
             self.directory / "fly",
@@ -97,13 +97,12 @@ class LocalCloud:
         self._stack.push_async_callback(_cancelled, clock)
         self._stack.push_async_callback(self.fly.close)
         port = {"network": await self._stack.enter_async_context(self.network.serve(self.ports.get("network", 0)))}
-        fly = VendorMiddleware(
-            self.fly.app, vendor="fly", clock=self.clock, journal=self.journal, faults=self.faults, redact=_without_secrets
-        )
+        fly = self._journalled(self.fly.app, "fly", _without_secrets)
+        port["front"] = await self._stack.enter_async_context(self.frontdoor.serve(port=self.ports.get("front", 0)))
+        stripe = self._journalled(self.stripe.app, "stripe")
         apps: dict[str, App] = {
-            "front": self.frontdoor.app,
             "cloudflare": self.cloudflare.app,
-            "stripe": self.stripe.app,
+            "stripe": stripe,
             "fly": fly,
             "control": self.control.app,
         }
@@ -132,6 +131,9 @@ class LocalCloud:
             "ROWHOUSE_ACCESS_CERTS_URL": f"{base['front']}/cdn-cgi/access/certs",
             "ROWHOUSE_STORE_URL": f"file://{self.directory / 'store'}",
         }
+
+    def _journalled(self, app: App, vendor: str, redact: Callable[[str, str], str] | None = None) -> App:
+        return VendorMiddleware(app, vendor=vendor, clock=self.clock, journal=self.journal, faults=self.faults, redact=redact)
 
     def tenant_url(self, hostname: str) -> str:
         """Where a hostname of the zone is reached in a browser."""
