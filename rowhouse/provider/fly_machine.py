@@ -14,7 +14,7 @@ from rowhouse.provider.fly_app import Newborn, app_name
 from rowhouse.provider.machine_runner import ASLEEP, GONE, Runner, no_room
 from rowhouse.provider.machine_shape import checks_in, configuration, covers, metadata_only, observed_inputs, overlay
 from rowhouse.vendors.http import VendorError
-from rowhouse.wire.contract import CheckFailure, Context, Found, InitFailed, Refused
+from rowhouse.wire.contract import CheckFailure, Context, Diff, Found, InitFailed, Refused
 from rowhouse.wire.fields import Computed, Declared, Field, Props
 from rowhouse.wire.values import has_unknown
 
@@ -65,6 +65,7 @@ class Machine(Declared):
         "privateIp": Computed(),
         "instanceId": Computed(stable=False),
         "ready": Computed("boolean", stable=False),
+        "imported": Computed("boolean", stable=False),
     }
     delete_before_replace: ClassVar = True  # its name exists once in the app, and a volume has one machine
 
@@ -89,6 +90,13 @@ class Machine(Declared):
             text = "a machine that stops by itself and is never started by a request is gone for good: set 'autostart', or autostop 'off'."
             failures.append(CheckFailure("autostart", text))
         return failures
+
+    async def diff(self, ctx: Context, id: str, old_inputs: Props, old_outputs: Props, news: Props) -> Diff:  # noqa: A002
+        """As the table says; but Fly does not tell which secrets an imported machine has read, so naming their version is no difference."""
+        diff = await super().diff(ctx, id, old_inputs, old_outputs, news)
+        if old_outputs.get("imported") is True and old_inputs.get("minSecretsVersion") is None:
+            return Diff({path: kind for path, kind in diff.paths.items() if path != "minSecretsVersion"}, diff.delete_before_replace)
+        return diff
 
     # -- create ------------------------------------------------------------------------------------
 
@@ -244,12 +252,9 @@ class Machine(Declared):
             # Its host is away: what little Fly tells is not drift.
             return Found(id, inputs, self.outputs(inputs, {**outputs, **_computed(found, ready=outputs.get("ready") is not False)}))
         seen = observed_inputs(found, app, inputs)
-        if not inputs:
-            secrets = await fly.list_secrets(app)
-            version = (secrets or {}).get("version", (secrets or {}).get("Version"))
-            if version:
-                seen["minSecretsVersion"] = int(version)
         computed = _computed(found, ready=outputs.get("ready") is not False)
+        if not inputs or outputs.get("imported"):
+            computed["imported"] = True
         return Found(f"{app}/{found['id']}", seen, self.outputs(seen, computed))
 
     async def delete(self, ctx: Context, id: str, inputs: Props, outputs: Props) -> None:  # noqa: A002

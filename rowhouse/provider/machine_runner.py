@@ -155,8 +155,9 @@ class Runner:
 
         `started` is not healthy: the process may still be opening its files.
         """
-        pause_s, unseen_until = 0.15, time.monotonic() + 10.0
+        pause_s, unseen_until = 0.4, time.monotonic() + 10.0
         while True:
+            await self.ctx.sleep(pause_s)  # first, too: no check has run in the moment of the start
             found = await self.get()
             checks = (found or {}).get("checks") or []
             failing = [f"{check.get('name')} {check.get('status')}" for check in checks if check.get("status") != "passing"]
@@ -170,20 +171,28 @@ class Runner:
                 state = found.get("state") if found else "gone"
                 wrong = ", ".join(failing) or "no check reported"
                 raise TimeoutError(f"the Fly machine {self.machine} is {state} but not healthy: {wrong}{_last_exit(found)}")
-            await self.ctx.sleep(pause_s)
             pause_s = min(2.0, pause_s * 1.5)
 
     async def destroyed(self) -> None:
         """Wait until it is really gone, so that its name and its volume are free; raises TimeoutError."""
-        pause_s = 0.1
         while True:
+            before = time.monotonic()
+            try:
+                wait_s = int(min(60.0, max(1.0, self.left_s)))
+                answer = await self.fly.wait(self.app, self.machine, ("destroyed",), timeout_s=wait_s)
+            except VendorError as error:
+                if error.status in {404, 410}:
+                    return
+                raise
+            if answer is not None:
+                return
             found = await self.fly.get_machine(self.app, self.machine)
             if found is None or found.get("state") in {"destroyed", "replaced", "migrated"}:
                 return
-            if self.left_s < pause_s:
+            if self.left_s < 0.5:
                 raise TimeoutError(f"the Fly machine {self.machine} is still {found.get('state')}")
-            await self.ctx.sleep(pause_s)
-            pause_s = min(2.0, pause_s * 1.7)
+            if time.monotonic() - before < 0.5:
+                await self.ctx.sleep(0.5)
 
 
 def _last_exit(machine: Props | None) -> str:

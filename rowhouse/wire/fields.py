@@ -172,7 +172,7 @@ class Declared(ABC):
             kept = {name: old_outputs.get(name, UNKNOWN) if item.stable else UNKNOWN for name, item in self.computed.items()}
             return self.outputs(news, kept)
         computed = await self.change(ctx, id, self._current(old_inputs), old_outputs, news)
-        kept = {name: old_outputs[name] for name in self.computed if name in old_outputs}
+        kept = {name: old_outputs[name] for name, item in self.computed.items() if item.stable and name in old_outputs}
         return self.outputs(news, {**kept, **computed})
 
     def outputs(self, inputs: Props, computed: Props) -> Props:
