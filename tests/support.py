@@ -20,7 +20,7 @@ def app(**overrides) -> App:
         env={},
         secrets={},
         counters=(),
-        counters_path="/counters",
+        counters_path="/.app/counters",
     )
     return replace(quiet, **overrides)
 

@@ -131,6 +131,9 @@ class CounterFile(_Mapping):
     """Something the app counts and reports."""
 
     description: Text = Field(description="What one more means.")
+    reported_as: MeterName | None = Field(
+        default=None, description="The word under which the app reports it; default: the counter's own name."
+    )
 
 
 class AppFile(_Mapping):
@@ -147,7 +150,7 @@ class AppFile(_Mapping):
     secrets: dict[EnvName, SecretRef] = Field(default_factory=dict, description="Secret variables as references.")
     counters: dict[MeterName, CounterFile] = Field(default_factory=dict, description="Activity counters that the app reports, by name.")
     counters_path: AbsolutePath = Field(
-        default="/counters", description="Path that answers the counters' totals since the volume was made, as one JSON mapping."
+        default="/.app/counters", description="Path that answers the counters' totals since the volume was made, as one JSON mapping."
     )
     size: SizeFile = Field(default_factory=SizeFile, description="Size that the app needs; plans and tenants may override it.")
 

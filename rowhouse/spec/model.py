@@ -68,6 +68,8 @@ class Counter:
 
     name: str
     description: str
+    reported_as: str
+    """The word under which the app reports it."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -33,7 +33,7 @@ def resolved_app(slug: str, file: AppFile) -> App:
         health=HealthCheck(health.path, health.interval_s, health.timeout_s, health.grace_s),
         env=dict(file.env),
         secrets=dict(file.secrets),
-        counters=tuple(Counter(name, counter.description) for name, counter in sorted(file.counters.items())),
+        counters=tuple(Counter(name, counter.description, counter.reported_as or name) for name, counter in sorted(file.counters.items())),
         counters_path=file.counters_path,
     )
 
