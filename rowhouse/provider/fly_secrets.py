@@ -60,7 +60,8 @@ class Secrets(Declared):
         """As the table says, and a reference whose value changed; one that cannot be resolved here is taken as unchanged."""
         diff = await super().diff(ctx, id, old_inputs, old_outputs, news)
         paths = dict(diff.paths)
-        known = old_outputs.get("fingerprint") or {}
+        prints = old_outputs.get("fingerprint")
+        known: Props = prints if isinstance(prints, dict) else {}
         for name, value in _entries(news).items():
             unchanged = _entries(old_inputs).get(name) == value
             if unchanged and isinstance(value, str) and is_reference(value) and name in known:

@@ -1,3 +1,4 @@
+# ruff: noqa: ASYNC109, N818  # `timeout` is the protocol's own field; Failed is an answer
 """A small engine for tests: drives a provider over gRPC and keeps what an engine would keep."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# ruff: noqa: A002  # `id` is the protocol's own word
 """The provider kit against a real gRPC client: dispatch, failures, what is kept, stopping."""
 
 from __future__ import annotations
