@@ -280,6 +280,7 @@ async def serve(app: App, *, port: int = 0, lifespan: Literal["on", "off"] = "of
         lifespan=lifespan,
         ws=ws,
         timeout_graceful_shutdown=1,
+        proxy_headers=False,  # on loopback every client would be trusted to say where it comes from
         server_header=False,
     )
     server = uvicorn.Server(config)
