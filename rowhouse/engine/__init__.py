@@ -1,12 +1,13 @@
 """The embedded engine: runs a Pulumi program where the Pulumi CLI is absent.
 
-Does: preview, up, refresh, destroy and import of Python programs, speaking the CLI's protocols to the unchanged program and to unchanged plugins;
-keeps its state in Pulumi's own form. Does not: other languages, cloud backends, plugin downloads, policy packs, targets, transforms, hooks;
-each is refused by name. Why: design decision 2; a demo, a test or an offline review needs no second program installed.
+Does: preview, up, refresh, destroy and import of Python programs, speaking the CLI's protocols to the unchanged program and to unchanged
+plugins; keeps its state in Pulumi's own form. Does not: other languages, cloud backends, plugin downloads, policy packs, targets,
+transforms, hooks; each is refused by name. Why: design decision 2; a demo, a test or an offline review needs no second program installed.
 
-Parts, in the order in which a run passes through them: `project`, `config`, `secrets` and `store` (what there is), `launcher` and `program` (the
-program's process), `monitor` and `goals` (what it asks), `planner`, `steps`, `replacement`, `removal`, `refresh`, `recovery` (what that
-means), `providers`, `plugins`, `client` and `builtin` (who does it), `journal`, `checkpoint` and `locks` (what is remembered), `report`.
+Parts, in the order in which a run passes through them: `project`, `config`, `secrets` and `store` (what there is), `launcher` and
+`program` (the program's process), `monitor` and `goals` (what it asks), `planner`, `steps`, `replacement`, `removal`, `refresh`,
+`recovery` (what that means), `providers`, `plugins`, `client` and `builtin` (who does it), `journal`, `checkpoint` and `locks` (what is
+remembered), `report`.
 """
 
 from rowhouse.engine.errors import (

@@ -59,7 +59,7 @@ class ProviderClient:
     def __init__(self, package: str, channel: grpc.aio.Channel) -> None:
         self.package = package
         self.channel = channel
-        self._stub: Any = provider_pb2_grpc.ResourceProviderStub(channel)  # type: ignore[no-untyped-call]
+        self._stub: Any = provider_pb2_grpc.ResourceProviderStub(channel)
         self.secrets = False
         self.references = False
         self.previews = False
@@ -318,7 +318,8 @@ def _configure_error(error: grpc.aio.AioRpcError, package: str) -> ProviderError
 
 
 def _details(error: grpc.aio.AioRpcError) -> list[Any]:
-    for key, value in error.trailing_metadata() or ():
+    metadata: Any = error.trailing_metadata() or ()
+    for key, value in metadata:
         if key == "grpc-status-details-bin":
             status = status_pb2.Status()
             status.ParseFromString(value if isinstance(value, bytes) else value.encode())

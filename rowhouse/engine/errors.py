@@ -62,7 +62,7 @@ class ProviderError(EngineError):
         self.uncertain = uncertain
 
 
-class InitFailed(ProviderError):
+class InitFailed(ProviderError):  # noqa: N818
     """The object exists but is not ready; what is known of it is kept in the state."""
 
     def __init__(self, message: str, object_id: str, outputs: dict[str, Any], inputs: dict[str, Any] | None, reasons: list[str]) -> None:

@@ -1,6 +1,6 @@
-"""What an engine did since the last checkpoint, one line a fact, on disk before anybody hears of it.
+r"""What an engine did since the last checkpoint, one line a fact, on disk before anybody hears of it.
 
-A line is `<crc32 of the text, 8 hex> <JSON>\\n`; the first says which checkpoint the journal continues. An entry costs as many bytes as the
+A line is `<crc32 of the text, 8 hex> <JSON>\n`; the first says which checkpoint the journal continues. An entry costs as many bytes as the
 resource it is about, whatever the size of the state. Entries that arrive while a flush runs are written and flushed together. A last line
 torn by a crash was never acknowledged and is dropped; damage anywhere else is an error.
 """
@@ -127,7 +127,7 @@ class Journal:
         descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
         os.write(descriptor, head)
         os.fsync(descriptor)
-        os.replace(temporary, self._path)
+        temporary.replace(self._path)
         sync_folder(self._path.parent)
         self._descriptor = descriptor
 

@@ -13,6 +13,7 @@ import os
 import signal
 import socket
 import sys
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from rowhouse.engine.run import Run
+
 
 class Program:
     """A running program."""
@@ -97,7 +99,9 @@ class Program:
                 connection.close()
                 for reading, _ in pairs:
                     os.close(reading)
-                raise EngineError(f"no nursery answers at {address} ({error.strerror}); unset ROWHOUSE_NURSERY or start it again") from error
+                raise EngineError(
+                    f"no nursery answers at {address} ({error.strerror}); unset ROWHOUSE_NURSERY or start it again"
+                ) from error
             data = json.dumps({**settings, "env": {**env, "PYTHONUNBUFFERED": "1"}}).encode()
             descriptors = array.array("i", [null, pairs[0][1], pairs[1][1]])
             message = len(data).to_bytes(8, "big") + data
@@ -109,9 +113,8 @@ class Program:
                 os.close(writing)
         for reading, _ in pairs:
             stream = asyncio.StreamReader(limit=1 << 20)
-            await asyncio.get_running_loop().connect_read_pipe(
-                lambda stream=stream: asyncio.StreamReaderProtocol(stream), os.fdopen(reading, "rb", buffering=0)
-            )
+            protocol = partial(asyncio.StreamReaderProtocol, stream)
+            await asyncio.get_running_loop().connect_read_pipe(protocol, os.fdopen(reading, "rb", buffering=0))
             self._relay(stream, "info")
         self._replies, self._writer = await asyncio.open_unix_connection(sock=connection)
         line = await self._replies.readline()

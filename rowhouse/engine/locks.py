@@ -14,12 +14,12 @@ import socket
 import sys
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
 from rowhouse.engine.errors import Locked
 
 if TYPE_CHECKING:
-    from pathlib import Path
     from types import TracebackType
 
 
@@ -43,7 +43,7 @@ class StackLock:
 
     def __init__(self, path: Path, command: str = "") -> None:
         self._path = path
-        self._command = command or " ".join(os.path.basename(part) if index == 0 else part for index, part in enumerate(sys.argv[:3]))
+        self._command = command or " ".join([Path(sys.argv[0]).name, *sys.argv[1:3]])
         self._descriptor: int | None = None
 
     def __enter__(self) -> Self:

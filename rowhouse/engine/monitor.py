@@ -1,7 +1,7 @@
 """What the program talks to: Pulumi's ResourceMonitor and Engine services on a loopback port.
 
-Does: turn requests into goals, answers into messages, log lines into diagnostics. Answers as the CLI does, so that a program cannot tell which
-engine runs it; what this engine does not have is refused by name. Does not: decide; see `planner`.
+Does: turn requests into goals, answers into messages, log lines into diagnostics. Answers as the CLI does, so that a program cannot tell
+which engine runs it; what this engine does not have is refused by name. Does not: decide; see `planner`.
 """
 
 from __future__ import annotations
@@ -215,8 +215,8 @@ class Monitor(resource_pb2_grpc.ResourceMonitorServicer, engine_pb2_grpc.EngineS
 async def listen(monitor: Monitor) -> tuple[grpc.aio.Server, str]:
     """Serve on a free loopback port; the server and its address."""
     server = grpc.aio.server(options=GRPC_OPTIONS)
-    resource_pb2_grpc.add_ResourceMonitorServicer_to_server(monitor, server)  # type: ignore[no-untyped-call]
-    engine_pb2_grpc.add_EngineServicer_to_server(monitor, server)  # type: ignore[no-untyped-call]
+    resource_pb2_grpc.add_ResourceMonitorServicer_to_server(monitor, server)
+    engine_pb2_grpc.add_EngineServicer_to_server(monitor, server)
     port = server.add_insecure_port("127.0.0.1:0")
     await server.start()
     return server, f"127.0.0.1:{port}"

@@ -1,7 +1,7 @@
 """A warm parent that has imported a program's modules and forks a child for each run.
 
-Importing pulumi_cloudflare takes seconds; a forked child makes its first call a few milliseconds later. The process is addressed over a Unix
-socket, so others can use it too: `ROWHOUSE_NURSERY=<socket>` in their environment. See `nursery_server` for the other side.
+Importing pulumi_cloudflare takes seconds; a forked child makes its first call a few milliseconds later. The process is addressed over a
+Unix socket, so others can use it too: `ROWHOUSE_NURSERY=<socket>` in their environment. See `nursery_server` for the other side.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ class Nursery:
 
     async def __aenter__(self) -> Self:
         self._folder = tempfile.TemporaryDirectory(prefix="nursery-")
-        self.socket = os.path.join(self._folder.name, "socket")
+        self.socket = str(Path(self._folder.name) / "socket")
         server = Path(__file__).with_name("nursery_server.py")
         self._process = await asyncio.create_subprocess_exec(
             str(self._python), "-P", str(server), self.socket, *self._modules,

@@ -2,8 +2,8 @@
 
 Started as a file, `python -P nursery_server.py SOCKET MODULE...`; stands alone, like `program.py`, which it loads from beside itself. One
 thread and no gRPC channel, or a fork would not be safe. Protocol: a client connects, sends 8 bytes of length and a JSON document, and
-with it three descriptors (nothing to read, standard output, standard error); it gets `{"pid": N}` and at the end `{"exit": N}`, a line each. A client that
-hangs up has its child killed. Ends when standard input ends.
+with it three descriptors (nothing to read, standard output, standard error); it gets `{"pid": N}` and at the end `{"exit": N}`, a line
+each. A client that hangs up has its child killed. Ends when standard input ends.
 """
 
 from __future__ import annotations
@@ -19,11 +19,12 @@ import select
 import signal
 import socket
 import sys
+from pathlib import Path
 from typing import Any
 
 
 def _load_program() -> Any:
-    path = os.path.join(os.path.dirname(os.path.abspath(__file__)), "program.py")
+    path = Path(__file__).resolve().with_name("program.py")
     spec = importlib.util.spec_from_file_location("_rowhouse_program", path)
     assert spec is not None
     assert spec.loader is not None
@@ -58,9 +59,9 @@ class Server:
         self._program = _load_program()
         self._listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         with contextlib.suppress(FileNotFoundError):
-            os.unlink(path)
+            Path(path).unlink()
         self._listener.bind(path)
-        os.chmod(path, 0o600)
+        Path(path).chmod(0o600)
         self._listener.listen(64)
         self._path = path
         self._children: dict[int, socket.socket] = {}
@@ -76,23 +77,24 @@ class Server:
         try:
             while True:
                 clients = {connection.fileno(): pid for pid, connection in self._children.items()}
-                readable, _, _ = select.select([0, self._listener, self._woken, *clients], [], [])
+                listener, woken = self._listener.fileno(), self._woken.fileno()
+                readable: list[int] = select.select([0, listener, woken, *clients], [], [])[0]
                 if 0 in readable and not os.read(0, 1 << 12):
                     return
-                if self._woken in readable:
+                if woken in readable:
                     with contextlib.suppress(BlockingIOError):
                         self._woken.recv(1 << 12)
                     self._reap()
-                if self._listener in readable:
+                if listener in readable:
                     self._accept()
                 for number in readable:
-                    if isinstance(number, int) and number in clients and clients[number] in self._children:
+                    if number in clients and clients[number] in self._children:
                         self._hung_up(clients[number])
         finally:
             for pid in self._children:
                 os.kill(pid, signal.SIGKILL)
             with contextlib.suppress(FileNotFoundError):
-                os.unlink(self._path)
+                Path(self._path).unlink()
 
     def _accept(self) -> None:
         connection, _ = self._listener.accept()

@@ -284,8 +284,11 @@ class Planner:
     async def _replace(self, goal: Goal, old: State, new: State, client: ProviderClient, diff: Diff) -> Outcome:
         run, urn = self._run, new.urn
         if new.protect and old.protect and not run.options.ignore_protect:
-            run.fail(urn, f"'{urns.name_of(urn)}' ({new.type}) is protected and cannot be replaced because of {', '.join(diff.replaces)}; "
-                     "take away its `protect` option first if this is meant")
+            run.fail(
+                urn,
+                f"'{urns.name_of(urn)}' ({new.type}) is protected and cannot be replaced because of {', '.join(diff.replaces)}; "
+                "take away its `protect` option first if this is meant",
+            )
             return Outcome(urn, None)
         if not run.was_reviewed(urn):
             return Outcome(urn, None)
@@ -309,7 +312,7 @@ class Planner:
         replaced = old.copy(pending_replacement=True) if gone or old.external else old
         outcome = await self._steps.create(new, client, replaced=replaced, op="create-replacement", diff=diff)
         if outcome.state is not None:
-            run.report("replace", new, old=old, new=new, detailed=diff.detailed, replaces=diff.replaces, reasons=diff.keys)
+            run.report("replace", new, old=old, new=new, diff=diff, reasons=diff.keys)
             if run.dry_run and not gone and not old.external:
                 run.report("delete-replaced", old, old=old)
         return outcome

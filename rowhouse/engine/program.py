@@ -1,8 +1,8 @@
 """Runs a Pulumi program in this process: what the CLI's language host does, without the CLI.
 
-Started as a file, `python -P program.py`, with its settings as one line of JSON on standard input, or called in a forked child of the nursery. Stands
-alone (it imports nothing of ours), because the program's own virtual environment runs it. Ends by `os._exit`: an executor with an open call
-would otherwise wait for ever. When the engine goes away, standard input ends and so does this process.
+Started as a file, `python -P program.py`, with its settings as one line of JSON on standard input, or called in a forked child of the
+nursery. Stands alone (it imports nothing of ours), because the program's own virtual environment runs it. Ends by `os._exit`: an executor
+with an open call would otherwise wait for ever. When the engine goes away, standard input ends and so does this process.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ import sys
 import threading
 import traceback
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import Any
 
 SHOWN = 32
@@ -63,24 +64,28 @@ def run(settings: dict[str, Any]) -> int:
     asyncio.set_event_loop(loop)
     # As many calls wait at the engine as it works on, and some more that wait for those.
     loop.set_default_executor(ThreadPoolExecutor(max_workers=max(settings["parallel"], 1) * 4))
+
+    def work() -> None:
+        runpy.run_path(program, run_name="__main__")
+
     try:
-        loop.run_until_complete(pulumi.runtime.run_in_stack(lambda: runpy.run_path(program, run_name="__main__")))
+        loop.run_until_complete(pulumi.runtime.run_in_stack(work))
     except pulumi.RunError as error:
         pulumi.log.error(str(error))
         return 1
     except Exception:  # noqa: BLE001  # whatever a program raises is its end, told to the user
-        pulumi.log.error("Program failed with an unhandled exception:\n" + _user_trace(os.path.abspath(program)))
+        pulumi.log.error("Program failed with an unhandled exception:\n" + _user_trace(Path(program).resolve()))
         return SHOWN
     return 0
 
 
-def _user_trace(program: str) -> str:
+def _user_trace(program: Path) -> str:
     """The traceback from the program's first own line on."""
     kind, error, trace = sys.exc_info()
     frames = traceback.extract_tb(trace)
-    homes = {program, os.path.join(program, "__main__.py")}
+    homes = {program, program / "__main__.py"}
     for index, frame in enumerate(frames):
-        if os.path.abspath(frame.filename) in homes:
+        if Path(frame.filename).resolve() in homes:
             lines = traceback.format_exception(kind, error, trace, limit=-(len(frames) - index))
             return "".join(lines)
     return traceback.format_exc()

@@ -1,7 +1,7 @@
 """Provider resources and the plugin process behind each.
 
-Does: default providers by package and version, explicit ones, loading a provider again from the state for a refresh or a deletion, one process
-each, all stopped at the end. Does not: talk to the program.
+Does: default providers by package and version, explicit ones, loading a provider again from the state for a refresh or a deletion, one
+process each, all stopped at the end. Does not: talk to the program.
 """
 
 from __future__ import annotations

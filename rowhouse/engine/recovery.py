@@ -1,7 +1,7 @@
 """What becomes of operations that an earlier run began and never ended.
 
-Does: show them; make sure that an object which may have been created, and which nobody wants any more, is found and deleted. The rest resolves
-itself: a registration of the same resource creates again (and the provider adopts), repeats an update, or looks whether a deletion
+Does: show them; make sure that an object which may have been created, and which nobody wants any more, is found and deleted. The rest
+resolves itself: a registration of the same resource creates again (and the provider adopts), repeats an update, or looks whether a deletion
 took effect. Does not: guess for providers that do not adopt; those are named, and the operation stays pending.
 """
 
@@ -39,8 +39,12 @@ async def adopt_orphans(run: Run, steps: Steps, wanted: Container[str]) -> None:
         try:
             adopts = urns.package_of(state.type) in run.options.adopting or await run.providers.is_builtin(state.provider)
             if not adopts:
-                run.say("warning", f"'{urns.name_of(urn)}' may exist: its creation was interrupted and its provider cannot look for it; "
-                        "find and remove it by hand", urn)
+                run.say(
+                    "warning",
+                    f"'{urns.name_of(urn)}' may exist: its creation was interrupted and its provider cannot look for it; "
+                    "find and remove it by hand",
+                    urn,
+                )
                 continue
             await steps.create(state.copy(id="", outputs={}), await run.providers.client(state.provider))
         except EngineError as error:

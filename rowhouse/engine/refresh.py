@@ -6,16 +6,16 @@ Does: Read all in parallel, drop what is gone, take over what drifted, report th
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from rowhouse.engine import urns
+from rowhouse.engine.client import Diff
 from rowhouse.engine.errors import EngineError
 from rowhouse.engine.properties import bare, same
 from rowhouse.engine.state import now
 from rowhouse.engine.steps import mark_secrets
 
 if TYPE_CHECKING:
-    from rowhouse.engine.client import Diff
     from rowhouse.engine.run import Run
     from rowhouse.engine.state import State
 
@@ -63,7 +63,7 @@ class Refresh:
                 if found.init_errors:
                     run.say("warning", "in an unhealthy state: " + "; ".join(found.init_errors), state.urn)
                 drifted = not same(fresh.inputs, state.inputs) or not same(fresh.outputs, state.outputs)
-                detailed: dict[str, dict[str, object]] = {}
+                detailed: dict[str, dict[str, Any]] = {}
                 if drifted and not state.external:
                     detailed = _inverted(await client.diff(fresh, state.inputs, state.ignore_changes), fresh, state)
                 if drifted or fresh.init_errors != state.init_errors or fresh.id != state.id:
@@ -74,7 +74,7 @@ class Refresh:
             run.fail(state.urn, str(error))
             return
         reasons = ("drifted", *sorted(detailed)) if drifted else ()
-        run.report("refresh", state, old=state, new=fresh, detailed=detailed, reasons=reasons)
+        run.report("refresh", state, old=state, new=fresh, diff=Diff(changed=drifted, detailed=detailed), reasons=reasons)
 
     async def _forget(self) -> None:
         """Nothing may refer to what is no longer there."""
@@ -89,9 +89,9 @@ class Refresh:
         await run.commit(put=changed)
 
 
-def _inverted(diff: Diff, fresh: State, state: State) -> dict[str, dict[str, object]]:
+def _inverted(diff: Diff, fresh: State, state: State) -> dict[str, dict[str, Any]]:
     """What happened outside, from a diff that says what would put it right."""
-    detailed: dict[str, dict[str, object]] = {}
+    detailed: dict[str, dict[str, Any]] = {}
     if diff.changed is None or (diff.changed and not diff.detailed):
         before, after = bare(state.inputs), bare(fresh.inputs)
         for key in sorted({*before, *after}):

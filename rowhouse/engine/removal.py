@@ -1,7 +1,7 @@
 """Deletes what is no longer wanted, dependents first, in parallel.
 
-Does: what the program no longer registers, what was replaced, or everything (destroy). Does not: touch protected resources, anything that something
-remaining stands on, or, after a failure, anything whose absence may be a consequence of that failure.
+Does: what the program no longer registers, what was replaced, or everything (destroy). Does not: touch protected resources, anything that
+something remaining stands on, or, after a failure, anything whose absence may be a consequence of that failure.
 
 A resource that vanishes with another (`deleted_with`) gets no call of its own, and leaves the state only when that other one is really
 gone: a deletion that is refused or fails loses nothing.
@@ -42,7 +42,9 @@ class Removal:
         """Delete what the program did not register, and what it replaced."""
         run = self._run
         for key, state in run.store.resources.items():
-            if state.delete or (state.urn not in planner.seen and state.urn not in planner.taken and state.urn not in planner.removed_early) or (state.urn in planner.removed_early and state.urn not in planner.seen and not run.dry_run):
+            known = state.urn in planner.seen or state.urn in planner.taken
+            foreseen = run.dry_run and state.urn in planner.removed_early  # reported already
+            if state.delete or not (known or foreseen):
                 self._doomed[key] = state
         if run.failed:
             self._spare_consequences()

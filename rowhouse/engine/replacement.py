@@ -1,7 +1,7 @@
 """Deleting before replacing: the object itself, and first everything that cannot survive without it.
 
-Does: find the dependents that the change would replace too (their provider is asked with the changed inputs unknown), delete them in reverse
-order, then the object. Does not: create anything again; the program's own registrations do.
+Does: find the dependents that the change would replace too (their provider is asked with the changed inputs unknown), delete them in
+reverse order, then the object. Does not: create anything again; the program's own registrations do.
 """
 
 from __future__ import annotations

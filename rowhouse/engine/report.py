@@ -1,6 +1,6 @@
 """What a run did or would do, and what it says while it works.
 
-Does: events for drawing progress, and the result. Everything here is safe to show: secrets are replaced by `[secret]` when a property is read.
+Does: events for drawing progress, and the result. Everything here is safe to show: secrets become `[secret]` when a property is read.
 """
 
 from __future__ import annotations
@@ -17,8 +17,21 @@ if TYPE_CHECKING:
     from rowhouse.engine.state import State
 
 Op = Literal[
-    "same", "create", "update", "delete", "replace", "create-replacement", "delete-replaced", "read", "read-replacement", "import",
-    "import-replacement", "refresh", "discard", "discard-replaced", "remove-pending-replace",
+    "same",
+    "create",
+    "update",
+    "delete",
+    "replace",
+    "create-replacement",
+    "delete-replaced",
+    "read",
+    "read-replacement",
+    "import",
+    "import-replacement",
+    "refresh",
+    "discard",
+    "discard-replaced",
+    "remove-pending-replace",
 ]
 """As Pulumi names them. `discard`: dropped from the state, the object stays (retained, external, or gone with another)."""
 

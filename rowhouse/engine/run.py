@@ -1,7 +1,7 @@
 """One run over one stack: what all its parts share.
 
-Does: the state, the providers, what was registered and what failed, the bound on parallel work, and reports. Does not: decide; see `planner`
-(registrations), `removal` (deletions), `refresh`.
+Does: the state, the providers, what was registered and what failed, the bound on parallel work, and reports. Does not: decide; see
+`planner` (registrations), `removal` (deletions), `refresh`.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from rowhouse.engine.report import Diagnostic, Failure, Op, Progress, Result, St
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterable
 
+    from rowhouse.engine.client import Diff
     from rowhouse.engine.config import Config
     from rowhouse.engine.options import Options
     from rowhouse.engine.project import Project
@@ -77,13 +78,13 @@ class Run:
         *,
         old: State | None = None,
         new: State | None = None,
-        detailed: dict[str, dict[str, object]] | None = None,
-        replaces: Iterable[str] = (),
+        diff: Diff | None = None,
         reasons: Iterable[str] = (),
         error: str | None = None,
     ) -> None:
         """Report one step as over."""
-        step = StepReport(op, state.urn, state.type, detailed or {}, tuple(replaces), tuple(reasons), old, new)
+        detailed, replaces = (diff.detailed, diff.replaces) if diff is not None else ({}, [])
+        step = StepReport(op, state.urn, state.type, detailed, tuple(replaces), tuple(reasons), old, new)
         if error is None and not (urns.is_provider(state.type) and urns.name_of(state.urn).startswith("default")):
             self.result.steps.append(step)
         self._done += 1

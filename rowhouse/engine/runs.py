@@ -164,7 +164,9 @@ async def up(project: Project, stack: str, options: Options | None = None, on_ev
     return await _session(project, stack, options, on_event, work, dry_run=False)
 
 
-async def destroy(project: Project, stack: str, options: Options | None = None, on_event: OnEvent = silent, *, dry_run: bool = False) -> Result:
+async def destroy(
+    project: Project, stack: str, options: Options | None = None, on_event: OnEvent = silent, *, dry_run: bool = False
+) -> Result:
     """Delete everything in the stack, dependents first; the program does not run. Protected resources keep all of it from being deleted,
     unless `options.ignore_protect`. Raises: EngineError, Locked.
     """
@@ -198,8 +200,13 @@ async def _reviewed(options: Options, foresee: Callable[[], Awaitable[Result]]) 
     return frozenset(step.urn for step in plan.steps if step.op in {"delete", "replace", "delete-replaced"}), None
 
 
-async def refresh(project: Project, stack: str, options: Options | None = None, on_event: OnEvent = silent, *, dry_run: bool = False) -> Result:
-    """Look at every object and record what is there. A step without `new` is gone; one with a `detailed_diff` drifted. Raises: EngineError."""
+async def refresh(
+    project: Project, stack: str, options: Options | None = None, on_event: OnEvent = silent, *, dry_run: bool = False
+) -> Result:
+    """Look at every object and record what is there. A step without `new` is gone, one with the reason `drifted` differs.
+
+    Raises: EngineError, Locked.
+    """
 
     async def work(session: Session) -> None:
         await Refresh(session.run).everything()

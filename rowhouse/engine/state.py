@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 def now() -> str:
-    """This moment as Pulumi writes it: RFC 3339, UTC, with fractions."""
+    """The present moment as Pulumi writes it: RFC 3339, UTC, with fractions."""
     return datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
 
 

@@ -31,7 +31,7 @@ class Outcome:
 
 
 def mark_secrets(state: State) -> None:
-    """Mark outputs as secret that the program lists or whose input of the same name is one; replaces the map, so that none shared changes."""
+    """Mark as secret the outputs that the program lists, or whose input of the same name is one; replaces the map, which may be shared."""
     outputs = state.outputs
     named = [key for key in state.additional_secret_outputs if key in outputs]
     alike = [key for key, value in state.inputs.items() if isinstance(value, Secret) and key in outputs]
@@ -46,10 +46,11 @@ class Steps:
     def __init__(self, run: Run) -> None:
         self._run = run
 
-    async def create(self, new: State, client: ProviderClient, *, replaced: State | None = None, op: Op = "create", diff: Diff | None = None) -> Outcome:
+    async def create(
+        self, new: State, client: ProviderClient, *, replaced: State | None = None, op: Op = "create", diff: Diff | None = None
+    ) -> Outcome:
         """Create an object. `replaced` is the one that it stands in for and that is deleted at the end, unless it is deleted already."""
         run = self._run
-        about = _about(diff)
         error: EngineError | None = None
         async with run.turn(op, new.urn):
             await run.begin("creating", new)
@@ -72,16 +73,15 @@ class Steps:
             await run.commit(put=put, end=[new.urn])
         run.news[new.urn] = new
         if error is not None:
-            run.report(op, new, old=replaced, new=new, error=str(error), **about)
+            run.report(op, new, old=replaced, new=new, error=str(error))
             run.fail(new.urn, _unready(error))
             return Outcome(new.urn, None)
-        run.report(op, new, old=replaced, new=new, **about)
+        run.report(op, new, old=replaced, new=new, diff=diff, reasons=_reasons(diff))
         return Outcome(new.urn, new)
 
     async def update(self, old: State, new: State, client: ProviderClient, diff: Diff, reason: str = "") -> Outcome:
         """Change an object in place."""
         run = self._run
-        about = _about(diff, reason)
         error: InitFailed | None = None
         new.id, new.created = old.id, old.created
         async with run.turn("update", new.urn):
@@ -103,10 +103,10 @@ class Steps:
             await run.commit(put=[(new.urn, new)], end=[new.urn])
         run.news[new.urn] = new
         if error is not None:
-            run.report("update", new, old=old, new=new, error=str(error), **about)
+            run.report("update", new, old=old, new=new, error=str(error))
             run.fail(new.urn, _unready(error))
             return Outcome(new.urn, None)
-        run.report("update", new, old=old, new=new, **about)
+        run.report("update", new, old=old, new=new, diff=diff, reasons=_reasons(diff, reason))
         return Outcome(new.urn, new)
 
     async def same(self, old: State, new: State) -> Outcome:
@@ -198,11 +198,9 @@ class Steps:
         await self._run.commit(put=[(state.urn, state)])
 
 
-def _about(diff: Diff | None, reason: str = "") -> dict[str, object]:
-    if diff is None:
-        return {"reasons": (reason,) if reason else ()}
-    keys = list(diff.keys) or sorted({path.split(".", 1)[0].split("[", 1)[0] for path in diff.detailed})
-    return {"detailed": diff.detailed, "replaces": tuple(diff.replaces), "reasons": (*keys, reason) if reason else tuple(keys)}
+def _reasons(diff: Diff | None, reason: str = "") -> tuple[str, ...]:
+    keys = [] if diff is None else diff.keys or sorted({path.split(".", 1)[0].split("[", 1)[0] for path in diff.detailed})
+    return (*keys, reason) if reason else tuple(keys)
 
 
 def _unready(error: EngineError) -> str:

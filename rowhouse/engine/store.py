@@ -1,7 +1,7 @@
 """The state of one stack in memory and on disk: a checkpoint and the journal of what happened since.
 
-Does: load, record each step before and after it, compact at the end, import and export Pulumi's document. A resource is kept under its URN; one
-that was replaced and waits for its deletion under `URN#n`. Does not: decide what happens.
+Does: load, record each step before and after it, compact at the end, import and export Pulumi's document. A resource is kept under its URN;
+one that was replaced and waits for its deletion under `URN#n`. Does not: decide what happens.
 """
 
 from __future__ import annotations

@@ -63,9 +63,7 @@ class Alias:
     no_parent: bool = False
 
 
-def alias_urns(
-    stack: str, project: str, parent: str, kind: str, name: str, aliases: list[Alias], parent_was: dict[str, str]
-) -> list[str]:
+def alias_urns(stack: str, project: str, parent: str, kind: str, name: str, aliases: list[Alias], parent_was: dict[str, str]) -> list[str]:
     """All URNs a resource may be known by in the state, its own excluded, in order of preference.
 
     `parent_was` maps the URN of a registered resource to the alias under which it was found: children follow their parent's old name.

@@ -130,7 +130,9 @@ class Thing:
             return None
         return Found(id, document["inputs"], self.outputs(ctx.name, id, document["inputs"]))
 
-    async def update(self, ctx: Any, id: str, old_inputs: dict[str, Any], old_outputs: dict[str, Any], news: dict[str, Any]) -> dict[str, Any]:
+    async def update(
+        self, ctx: Any, id: str, old_inputs: dict[str, Any], old_outputs: dict[str, Any], news: dict[str, Any]
+    ) -> dict[str, Any]:
         if ctx.preview:
             return {**old_outputs, **news}
         self.cloud.log("update", ctx.name, inputs=news)

@@ -145,9 +145,7 @@ class Sandbox:
     def cli(self, *arguments: str, check: bool = True, program: str | None = None) -> subprocess.CompletedProcess[str]:
         if program is not None:
             self.program(program)
-        done = subprocess.run(
-            ["pulumi", *arguments], cwd=self.root, env=self.env, text=True, capture_output=True, timeout=120, check=False
-        )
+        done = subprocess.run(["pulumi", *arguments], cwd=self.root, env=self.env, text=True, capture_output=True, timeout=120, check=False)
         if check and done.returncode:
             raise AssertionError(f"pulumi {' '.join(arguments)} exited {done.returncode}:\n{done.stdout}\n{done.stderr}")
         return done
@@ -190,6 +188,7 @@ def sandbox(root: Path, **env: str) -> Sandbox:
             "PULUMI_DISABLE_AUTOMATIC_PLUGIN_ACQUISITION": "true",
             "PULUMI_DISABLE_REGISTRY_RESOLVE": "true",
             "PYTHONWARNINGS": "ignore",
+            "PYTHONDONTWRITEBYTECODE": "1",  # programs change within a second without changing their size
             **env,
         },
     )

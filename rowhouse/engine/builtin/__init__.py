@@ -1,7 +1,8 @@
 """Small providers for the few published resource types that the components use, for where the published plugins are absent.
 
-Does: call the same vendor APIs with the same requests, and adopt by name what an interrupted run made. Does not: replace the published plugins
-where they are present, nor serve their other types. Each provider is also a plugin of its own: `python -m rowhouse.engine.builtin.cloudflare`.
+Does: call the same vendor APIs with the same requests, and adopt by name what an interrupted run made. Does not: replace the published
+plugins where they are present, nor serve their other types. Each provider is also a plugin of its own:
+`python -m rowhouse.engine.builtin.cloudflare`.
 """
 
 from __future__ import annotations

@@ -1,14 +1,15 @@
 """The Cloudflare types that the components use, served without the published plugin.
 
-Does: tunnel, its configuration and token, Access policy and application, DNS record, with the requests that the published plugin 6.17 was seen to send,
-and, unlike it, adoption: a create first looks for an object of its name (tunnel, policy, application: in a list read once a run; DNS record:
-when Cloudflare says the name is taken). Does not: any other type. Token and base address come from the environment.
+Does: tunnel, its configuration and token, Access policy and application, DNS record, with the requests that the published plugin 6.17 was
+seen to send, and, unlike it, adoption: a create first looks for an object of its name (tunnel, policy, application: in a list read once a
+run; DNS record: when Cloudflare says the name is taken). Does not: any other type. Token and base address come from the environment.
 Served to any engine: `python -m rowhouse.engine.builtin.cloudflare`.
 """
 
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 import sys
 from typing import TYPE_CHECKING, Any, ClassVar, Final
@@ -50,7 +51,11 @@ class Kept:
             self._lists.pop(path, None)
             raise
         for item in items:
-            if item["id"] not in self._taken and not item.get("deleted_at") and all(item.get(key) == value for key, value in wanted.items()):
+            if (
+                item["id"] not in self._taken
+                and not item.get("deleted_at")
+                and all(item.get(key) == value for key, value in wanted.items())
+            ):
                 self.take(item["id"])
                 return item
         return None
@@ -81,7 +86,9 @@ class Base:
         """Missing and unknown properties."""
         failures = [CheckFailure(key, f"missing required property '{key}'") for key in self.required if key not in news]
         extra = sorted(news.keys() - self.known - set(self.required))
-        failures += [CheckFailure(key, f"'{key}' is not served by the built-in provider; known: {', '.join(sorted(self.known))}") for key in extra]
+        failures += [
+            CheckFailure(key, f"'{key}' is not served by the built-in provider; known: {', '.join(sorted(self.known))}") for key in extra
+        ]
         return news, failures
 
     async def diff(self, _ctx: Context, _id: str, old_inputs: Props, _old_outputs: Props, news: Props) -> Diff:
@@ -108,6 +115,9 @@ class Base:
     def outputs(self, inputs: Props, answer: Props) -> Props:
         """The answer in the SDK's names, with what only the inputs say."""
         mapped = {key: value for key, value in from_wire(answer).items() if key != "id"}
+        for key in ("meta", "metadata"):  # the published SDK types both as text that holds JSON
+            if isinstance(mapped.get(key), dict):
+                mapped[key] = json.dumps(answer[key], sort_keys=True, separators=(",", ":"))
         return {**self.normal(inputs), **{key: value for key, value in mapped.items() if value is not None}}
 
 
@@ -117,7 +127,18 @@ class Tunnel(Base):
     required = ("accountId", "name")
     known = frozenset({"accountId", "name", "configSrc", "tunnelSecret"})
     replacing = frozenset({"accountId", "configSrc"})
-    computed = ("accountTag", "connections", "connsActiveAt", "connsInactiveAt", "createdAt", "deletedAt", "metadata", "remoteConfig", "status", "tunType")
+    computed = (
+        "accountTag",
+        "connections",
+        "connsActiveAt",
+        "connsInactiveAt",
+        "createdAt",
+        "deletedAt",
+        "metadata",
+        "remoteConfig",
+        "status",
+        "tunType",
+    )
 
     def path(self, inputs: Props, object_id: str = "") -> str:
         return f"{self.account(inputs)}/cfd_tunnel" + (f"/{object_id}" if object_id else "")
@@ -154,7 +175,10 @@ class Tunnel(Base):
         if answer is None or answer.get("deleted_at"):
             return None
         there = from_wire(answer)
-        wanted = {**inputs, **{key: there[key] for key in ("name", "configSrc") if there.get(key) is not None and (key in inputs or len(inputs) == 1)}}
+        wanted = {
+            **inputs,
+            **{key: there[key] for key in ("name", "configSrc") if there.get(key) is not None and (key in inputs or len(inputs) == 1)},
+        }
         return Found(object_id, wanted, self.outputs(wanted, answer))
 
     async def update(self, ctx: Context, id: str, old_inputs: Props, _old: Props, news: Props) -> Props:  # noqa: A002
@@ -181,7 +205,7 @@ class Tunnel(Base):
 
 
 class TunnelConfig(Base):
-    """cloudflare:index/zeroTrustTunnelCloudflaredConfig:ZeroTrustTunnelCloudflaredConfig. Its id is the tunnel's; deleting it asks nothing."""
+    """cloudflare:index/zeroTrustTunnelCloudflaredConfig:ZeroTrustTunnelCloudflaredConfig; its id is the tunnel's, deleting asks nothing."""
 
     required = ("accountId", "tunnelId")
     known = frozenset({"accountId", "tunnelId", "config", "source"})
@@ -201,7 +225,12 @@ class TunnelConfig(Base):
 
     def outputs(self, inputs: Props, answer: Props) -> Props:
         """Version and time, and the configuration as it was wanted."""
-        return {**inputs, "version": answer.get("version", 0), "createdAt": answer.get("created_at", ""), "source": answer.get("source", "cloudflare")}
+        return {
+            **inputs,
+            "version": answer.get("version", 0),
+            "createdAt": answer.get("created_at", ""),
+            "source": answer.get("source", "cloudflare"),
+        }
 
     async def create(self, ctx: Context, inputs: Props) -> tuple[str, Props]:
         """PUT replaces, so making it again is harmless."""
@@ -299,7 +328,8 @@ class Application(Base):
     known = frozenset(
         {"accountId", "zoneId", "name", "domain", "type", "policies", "sessionDuration", "allowedIdps", "autoRedirectToIdentity",
          "sameSiteCookieAttribute", "httpOnlyCookieAttribute", "appLauncherVisible", "serviceAuth401Redirect", "optionsPreflightBypass",
-         "corsHeaders", "destinations", "selfHostedDomains", "enableBindingCookie", "skipInterstitial", "customDenyMessage", "customDenyUrl",
+         "corsHeaders", "destinations", "selfHostedDomains", "enableBindingCookie", "skipInterstitial", "customDenyMessage",
+         "customDenyUrl",
          "pathCookieAttribute", "logoUrl", "tags"}
     )  # fmt: skip
     replacing = frozenset({"accountId", "zoneId"})
@@ -335,7 +365,7 @@ class Application(Base):
         if ctx.preview:
             return "", self.foretell(inputs)
         path, body = self.path(inputs), self.body(inputs)
-        wanted = {key: body[key] for key in ("name", "domain") if key in body}
+        wanted: Props = {key: body[key] for key in ("name", "domain") if key in body}
         answer = await _create_or_adopt(self.kept, path, body, wanted)
         return answer["id"], self.outputs(inputs, answer)
 
@@ -415,7 +445,7 @@ class DnsRecord(Base):
         except ApiError as error:
             if not isinstance(error, Unclear) and error.code not in {81053, 81054, 81057, 81058}:
                 raise
-            there = await self.api.list(path, **{"name": inputs["name"]})
+            there = await self.api.list(path, name=inputs["name"])
             ours = [item for item in there if all(item.get(key) == body.get(key) for key in ("name", "type", "content"))]
             if not ours and not isinstance(error, Unclear):
                 kinds = ", ".join(sorted({f"{item.get('type')} {item.get('content')}" for item in there})) or "a record"
@@ -433,7 +463,11 @@ class DnsRecord(Base):
             return None
         there = {key: value for key, value in from_wire(answer).items() if value not in (None, [], {})}
         importing = inputs.keys() <= {"zoneId"}
-        keys = {"name", "type", "ttl", "content", "proxied", "comment", "priority"} & there.keys() if importing else inputs.keys() & there.keys()
+        keys = (
+            {"name", "type", "ttl", "content", "proxied", "comment", "priority"} & there.keys()
+            if importing
+            else inputs.keys() & there.keys()
+        )
         wanted = {key: there[key] for key in keys} | {"zoneId": inputs["zoneId"]}
         return Found(object_id, wanted, self.outputs(wanted, answer))
 

@@ -1,7 +1,7 @@
 """Cloudflare's REST API, as far as the built-in provider asks it.
 
-Does: the envelope, errors with their code and request id, retries of 429 and 5xx, pages of lists. Does not: know Pulumi. Repeating a POST after an
-unclear answer is left to the caller, who looks first whether it had its effect.
+Does: the envelope, errors with their code and request id, retries of 429 and 5xx, pages of lists. Does not: know Pulumi. Repeating a POST
+after an unclear answer is left to the caller, who looks first whether it had its effect.
 """
 
 from __future__ import annotations
@@ -67,7 +67,9 @@ class Api:
             if not self._token:
                 raise ApiError(0, 0, "CLOUDFLARE_API_TOKEN is not set; create a token with the Access, Tunnel and DNS permissions")
             if not _TOKEN.fullmatch(self._token):
-                raise ApiError(0, 0, "CLOUDFLARE_API_TOKEN has the wrong form; a token has 40 to 80 letters, digits, dashes and underscores")
+                raise ApiError(
+                    0, 0, "CLOUDFLARE_API_TOKEN has the wrong form; a token has 40 to 80 letters, digits, dashes and underscores"
+                )
             self._client = httpx.AsyncClient(
                 base_url=self._url.rstrip("/") + "/",
                 headers={"Authorization": f"Bearer {self._token}"},

@@ -1,7 +1,7 @@
 """`command:local:Command`, served without the published plugin.
 
-Does: create, update and delete strings run by the shell, environment, stdin, working directory, triggers; stdout and stderr as outputs. Does not:
-assets, archives, remote commands, logging options. Commands must be idempotent: after a crash they run again.
+Does: create, update and delete strings run by the shell, environment, stdin, working directory, triggers; stdout and stderr as outputs.
+Does not: assets, archives, remote commands, logging options. Commands must be idempotent: after a crash they run again.
 """
 
 from __future__ import annotations
@@ -25,7 +25,9 @@ if TYPE_CHECKING:
 
 Props = dict[str, Any]
 VERSION: Final = "1.2.1"
-_KNOWN: Final = frozenset({"create", "update", "delete", "environment", "stdin", "dir", "interpreter", "triggers", "addPreviousOutputInEnv"})
+_KNOWN: Final = frozenset(
+    {"create", "update", "delete", "environment", "stdin", "dir", "interpreter", "triggers", "addPreviousOutputInEnv"}
+)
 _TAIL: Final = 2000
 """Characters of a failed command's output that its error shows."""
 
