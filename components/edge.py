@@ -6,6 +6,8 @@ gateway, so adding a tenant changes no resource of the edge.
 
 from __future__ import annotations
 
+from typing import cast
+
 import pulumi
 import pulumi_cloudflare as cloudflare
 
@@ -88,5 +90,5 @@ class Edge(pulumi.ComponentResource):
             for number in range(1, cell.edge_machines + 1)
         ]
         self.tunnel_id = tunnel.id
-        self.network = app.network
+        self.network = cast("pulumi.Output[str]", app.network)  # given above, so never absent
         self.register_outputs({"tunnel_id": self.tunnel_id, "network": self.network})

@@ -13,7 +13,6 @@ from typing import Any
 
 import pulumi
 import pulumi_cloudflare as cloudflare
-from rowhouse.spec.prices import monthly_price
 
 from components.billing import Billing, BillingArgs
 from components.cell import Cell
@@ -21,6 +20,7 @@ from components.edge import Edge
 from components.gate import SESSION, Gate, GateArgs, includes_for
 from components.host_fly import FlyHost, FlyHostArgs
 from rowhouse.spec import model, names
+from rowhouse.spec.prices import monthly_price
 
 __all__ = ["Tenant", "TenantArgs"]
 

@@ -17,8 +17,8 @@ signal.signal(signal.SIGINT, lambda *_: os._exit(1))
 import asyncio  # noqa: E402
 
 import pulumi  # noqa: E402
-from components.catalog import Catalog  # noqa: E402
 
+from components.catalog import Catalog  # noqa: E402
 from components.edge import Edge  # noqa: E402
 from components.tenant import Tenant, TenantArgs  # noqa: E402
 from rowhouse.errors import SpecError  # noqa: E402

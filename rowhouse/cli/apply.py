@@ -6,7 +6,7 @@ import asyncio
 import os
 import sys
 from pathlib import Path
-from typing import Annotated, Literal, Protocol
+from typing import Annotated, Protocol
 
 import typer
 
@@ -138,7 +138,7 @@ def _asker(teller: Teller, question: str) -> object:
 
 
 def _finish(outcome: Outcome, *, as_json: bool, done: bool) -> None:
-    code: Literal[0, 1, 2] = 0
+    code = 0
     if outcome.failures:
         # A run that could not even begin did nothing; one that lost some tenants did the others.
         code = EXIT_FINDINGS if any(failure.urn for failure in outcome.failures) or (done and outcome.changes) else EXIT_NOTHING_DONE

@@ -29,8 +29,10 @@ EXIT_BREAKER = 3
 
 JsonOption = Annotated[bool, typer.Option("--json", help="One JSON document on standard output, nothing else there.")]
 
-data = Console(highlight=False)
-prose = Console(stderr=True, highlight=False)
+# Rich takes 80 columns where there is no terminal, and folds tables to fit: a file or a pipe has no width.
+_WIDE = None if sys.stdout.isatty() else 200
+data = Console(highlight=False, width=_WIDE)
+prose = Console(stderr=True, highlight=False, width=None if sys.stderr.isatty() else 200)
 
 
 def emit(document: Any) -> None:

@@ -8,17 +8,18 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 from rich.table import Table
 
 from rowhouse.cli.apply import EngineOption, StackOption, driver_for
 from rowhouse.cli.output import JsonOption, data, emit, handled
 from rowhouse.cli.render import table
-from rowhouse.cli.surroundings import surroundings
+from rowhouse.cli.surroundings import is_loopback, surroundings
 from rowhouse.vendors.fly import Fly
 from rowhouse.vendors.http import VendorError
 
-__all__ = ["Row", "rows", "status", "status_table", "tenants_in"]
+__all__ = ["Row", "reachable", "rows", "status", "status_table", "tenants_in"]
 
 
 @dataclass(frozen=True)
@@ -47,7 +48,15 @@ def tenants_in(state: Mapping[str, Any]) -> dict[str, Any]:
     return {}
 
 
-async def rows(tenants: Mapping[str, Any], fly: Fly) -> list[Row]:
+def reachable(url: str, env: Mapping[str, str]) -> str:
+    """Where a hostname is reached: at the local cloud's own port when its login runs on this machine."""
+    issuer = urlsplit(env.get("ROWHOUSE_ACCESS_ISSUER", ""))
+    if not url or not is_loopback(issuer.geturl()):
+        return url
+    return f"http://{urlsplit(url).hostname}:{issuer.port}"
+
+
+async def rows(tenants: Mapping[str, Any], fly: Fly, env: Mapping[str, str]) -> list[Row]:
     """One row an instance, machines asked at their host, 16 at a time."""
     turns = asyncio.Semaphore(16)
 
@@ -67,7 +76,7 @@ async def rows(tenants: Mapping[str, Any], fly: Fly) -> list[Row]:
             plan=str(summary.get("plan") or ""),
             instance=name,
             host=str(instance.get("host") or ""),
-            url=str(instance.get("url") or ""),
+            url=reachable(str(instance.get("url") or ""), env),
             state=await machine_state(instance),
             members=tuple(summary.get("members") or ()),
             customer=str(summary.get("customer") or ""),
@@ -108,7 +117,7 @@ def status(stack: StackOption = "main", engine: EngineOption = "auto", as_json: 
         state = await driver_for(where, stack).export()
         fly = Fly.from_environment(where.env)
         try:
-            return await rows(tenants_in(state), fly)
+            return await rows(tenants_in(state), fly, where.env)
         finally:
             await fly.close()
 

@@ -40,7 +40,7 @@ _VENDOR_VARIABLES = ("FLY_", "CLOUDFLARE_", "STRIPE_", "ROWHOUSE_", "PULUMI_", "
 
 async def run(root: Path, *, keep: bool) -> int:
     """Show everything; 0 when every promise held."""
-    console = Console(highlight=False, width=None if Console().is_terminal else 160)
+    console = Console(highlight=False, width=None if Console().is_terminal else 200)
     began = time.monotonic()
     task = asyncio.current_task()
     assert task is not None
@@ -199,10 +199,9 @@ class _Show:
 
     async def _stay(self, found: list[Row]) -> None:
         self._title("Still up", "Stop it with Ctrl-C.")
-        port = self.stage.urls["front"].rsplit(":", 1)[-1]
         for row in found:
             if row.state != "missing":
-                self.console.print(f"  http://{hostname_of(row)}:{port}/   as {member_of(row)}", markup=False)
+                self.console.print(f"  {row.url}/   as {member_of(row)}", markup=False)
         self.console.print(
             f"  login codes arrive at {self.stage.urls['front']}/mailbox; the vendors' side is at {self.stage.urls['control']}/",
             markup=False,
@@ -240,7 +239,7 @@ class _Show:
 
     async def _status(self) -> list[Row]:
         tenants = tenants_in(await self.driver.export())
-        return await self._with_fly(lambda fly: rows(tenants, fly))
+        return await self._with_fly(lambda fly: rows(tenants, fly, self.env))
 
     async def _apps(self, found: list[Row]) -> list[tuple[Row, str]]:
         tenants = tenants_in(await self.driver.export())

@@ -50,12 +50,12 @@ class Stage:
 
 
 @contextlib.asynccontextmanager
-async def local_cloud(folder: Path, *, keep: bool = False) -> AsyncIterator[Stage]:
+async def local_cloud(folder: Path) -> AsyncIterator[Stage]:
     """Start the stand-ins in a process of their own; it ends with the block, and with this process.
 
     Raises: PromiseBrokenError when it does not come up.
     """
-    folder.mkdir(parents=True, exist_ok=True)
+    folder.mkdir(parents=True, exist_ok=True)  # noqa: ASYNC240 - before anything runs
     log = (folder / "localcloud.log").open("wb")
     environment = {name: value for name, value in os.environ.items() if not name.endswith(("_TOKEN", "_KEY", "_PROXY", "_proxy"))}
     try:
