@@ -9,6 +9,7 @@ import re
 import types
 import typing
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any, Literal, TypeVar
 
 from pydantic import BaseModel, ValidationError
@@ -23,6 +24,8 @@ __all__ = ["plain_annotation", "validated"]
 
 M = TypeVar("M", bound=BaseModel)
 
+_MAX_EXPLAINED = 100  # a hostile file neither fills a log nor takes minutes to compare with what it might have meant
+
 # A value under these keys may be a credential in the wrong place: messages do not repeat it.
 _QUIET = frozenset({"env", "secrets"})
 
@@ -32,7 +35,13 @@ def validated(model: type[M], document: Document) -> tuple[M | None, list[Proble
     try:
         return model.model_validate(document.data), []
     except ValidationError as error:
-        return None, [_problem(model, document, details) for details in error.errors(include_url=False)]
+        found = error.errors(include_url=False)
+        problems = [_problem(model, document, details) for details in found[:_MAX_EXPLAINED]]
+        if len(found) > _MAX_EXPLAINED:
+            last = problems[-1]
+            more = f"{last.message} This file has {len(found) - _MAX_EXPLAINED:,} more mistakes, which are shown once these are mended."
+            problems[-1] = replace(last, message=more)
+        return None, problems
 
 
 def _problem(model: type[BaseModel], document: Document, details: ErrorDetails) -> Problem:
@@ -111,7 +120,7 @@ def _dotted(path: Sequence[str | int]) -> str:
         if isinstance(part, int):
             text += f"[{part}]"
         else:
-            shown = part if part.isascii() and part.isprintable() else show(part)
+            shown = part if len(part) <= 60 and part.isascii() and part.isprintable() else show(part)
             text += f".{shown}" if text else shown
     return text
 

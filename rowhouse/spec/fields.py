@@ -54,6 +54,10 @@ _METER = re.compile(r"[a-z][a-z0-9]*(_[a-z0-9]+)*", re.ASCII)
 _IMAGE = re.compile(r"[a-z0-9]+([._:/-][a-z0-9]+)*@sha256:[0-9a-f]{64}", re.ASCII)
 _ENV_NAME = re.compile(r"[A-Z_][A-Z0-9_]{0,99}", re.ASCII)
 _SECRET_ENV = re.compile(r"env:[A-Za-z_][A-Za-z0-9_]{0,199}", re.ASCII)
+# Whoever may open a pull request may name a secret: neither the operator's own credentials nor any file of theirs may reach an app
+# that way.
+_OPERATORS_OWN = ("ACTIONS_", "AWS_", "CLOUDFLARE_", "FLY_", "GH_", "GITHUB_", "PULUMI_", "RAILWAY_", "ROWHOUSE_", "STRIPE_")
+_SECRET_FILE = re.compile(r"file:(/run/secrets/)?[A-Za-z0-9_][A-Za-z0-9._-]*(/[A-Za-z0-9_][A-Za-z0-9._-]*)*", re.ASCII)
 _MONEY = re.compile(r"(0|[1-9][0-9]{0,6})\.[0-9]{2}", re.ASCII)
 _UNIT_PRICE = re.compile(r"(0|[1-9][0-9]{0,6})(\.[0-9]{1,12})?", re.ASCII)
 _AMOUNT = re.compile(r"(0|[1-9][0-9]{0,11})(\.[0-9]{1,9})?", re.ASCII)
@@ -131,14 +135,23 @@ def _check_member(value: object) -> str:
 
 def _check_secret(value: object) -> str:
     text = value if isinstance(value, str) else ""
-    is_file = text.startswith("file:") and len(text) > 5 and ".." not in text.split("/") and ".." not in text[5:].split("/")
-    if _SECRET_ENV.fullmatch(text) or (is_file and len(text) <= 500):
+    if _SECRET_ENV.fullmatch(text):
+        if text[4:].upper().startswith(_OPERATORS_OWN):
+            raise failure(
+                "spec.secret-reference",
+                f"{show(text)} is a credential of whoever runs Rowhouse, and an app would get it. Not allowed: names that start with "
+                f"{', '.join(_OPERATORS_OWN)}. Give the app a variable of its own, such as `env:ACME_API_KEY`.",
+            )
+        return text
+    if len(text) <= 500 and _SECRET_FILE.fullmatch(text):
         return text
     # The value may be the secret itself: it is not repeated.
     raise failure(
         "spec.secret-reference",
-        "this is no reference to a secret. Allowed are `env:NAME` (a variable where `rowhouse up` runs) and "
-        "`file:PATH` (without `..`). Put the value there and name it here; if a real secret stood here, replace it at its issuer.",
+        "this is no reference to a secret. Allowed are `env:NAME` (a variable where `rowhouse up` runs) and `file:PATH` (below "
+        "the project's "
+        "root or in /run/secrets/, without `..`, `~` and hidden names). Put the value there and name it here; if a real secret stood here, "
+        "replace it at its issuer.",
     )
 
 

@@ -58,7 +58,7 @@ def only_errors(problems: Iterable[Problem]) -> list[Problem]:
 
 def did_you_mean(word: str, allowed: Sequence[str]) -> str:
     """`Did you mean 'x'? ` for the nearest allowed word, else the empty text."""
-    near = difflib.get_close_matches(word.lower(), allowed, n=1, cutoff=0.6)
+    near = difflib.get_close_matches(word[:80].lower(), allowed, n=1, cutoff=0.6)
     return f"Did you mean {near[0]!r}? " if near else ""
 
 

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from rowhouse.spec.problem import Problem, did_you_mean
+from rowhouse.spec.problem import Problem
 from rowhouse.spec.slug import is_slug, show, why_not_slug
 
 __all__ = ["MAX_FILE_BYTES", "Source", "bad_character", "read_folder"]
@@ -64,7 +64,10 @@ def read_folder(root: Path, folder: str) -> tuple[list[Source], list[Problem]]:
         if entry.name.startswith("_") or entry.name in _NOT_ENTRIES:
             continue
         taken = _read(entry, folder)
-        (problems if isinstance(taken, Problem) else sources).append(taken)  # type: ignore[arg-type]
+        if isinstance(taken, Problem):
+            problems.append(taken)
+        else:
+            sources.append(taken)
     return sources, problems
 
 
@@ -75,7 +78,7 @@ def _read(entry: os.DirEntry[str], folder: str) -> Source | Problem:
         file = f"{folder}/{show(entry.name)}"
     stem, dot, suffix = entry.name.rpartition(".")
     if suffix != "yaml" or not dot:
-        hint = did_you_mean(f"{stem or entry.name}.yaml", [f"{stem or entry.name}.yaml"]) if suffix in {"yml", "YAML", "json"} else ""
+        hint = f"Did you mean {show(f'{stem}.yaml')}? " if suffix in {"yml", "YAML", "YML"} and is_slug(stem) else ""
         return Problem(
             file,
             1,

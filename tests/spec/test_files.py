@@ -1,5 +1,6 @@
 """Wrong keys and values: each is named with its place, what is allowed, and what to do next."""
 
+import time
 from pathlib import Path
 
 import pytest
@@ -78,6 +79,84 @@ def test_a_wrong_value_is_refused_with_what_is_allowed(tmp_path: Path, text: str
     assert told in problem.message
     assert problem.line == 3
     assert problem.message.endswith((".", "?"))
+
+
+OPERATORS = [
+    "STRIPE_API_KEY",
+    "FLY_API_TOKEN",
+    "fly_api_token",
+    "PULUMI_CONFIG_PASSPHRASE",
+    "AWS_SECRET_ACCESS_KEY",
+    "GITHUB_TOKEN",
+    "ROWHOUSE_X",
+]
+
+
+@pytest.mark.parametrize("name", OPERATORS)
+def test_an_app_is_never_given_the_operators_own_credentials(tmp_path: Path, name: str):
+    problem = tenant_problem(tmp_path, with_owner(f"secrets: {{KEY: 'env:{name}'}}\n"))
+    assert problem.rule == "spec.secret-reference"
+    assert "a credential of whoever runs Rowhouse" in problem.message
+
+
+ELSEWHERE = [
+    "/etc/shadow",
+    "~/.aws/credentials",
+    ".git/config",
+    "a/.rowhouse/key",
+    "./a",
+    "//etc/passwd",
+    "a//b",
+    "/run/secrets/../x",
+    "/run/secrets",
+    "",
+]
+
+
+@pytest.mark.parametrize("path", ELSEWHERE)
+def test_an_app_is_never_given_a_file_from_elsewhere(tmp_path: Path, path: str):
+    assert tenant_problem(tmp_path, with_owner(f"secrets: {{KEY: 'file:{path}'}}\n")).rule == "spec.secret-reference"
+
+
+@pytest.mark.parametrize("reference", ["env:ACME_API_KEY", "env:_x", "file:secrets/acme.key", "file:/run/secrets/acme/key"])
+def test_references_below_the_project_or_in_the_hosts_secrets_are_fine(tmp_path: Path, reference: str):
+    assert problems_of(tmp_path, tenants__acme=with_owner(f"secrets: {{KEY: '{reference}'}}\n")) == []
+
+
+def test_a_file_of_nothing_but_mistakes_is_quick_and_short(tmp_path: Path):
+    text = with_owner("".join(f"membrs{number}: 1\n" for number in range(15_000)))
+    start = time.perf_counter()
+    problems = problems_of(tmp_path, tenants__acme=text)
+    assert time.perf_counter() - start < 5
+    assert len(problems) == 100
+    assert "14,900 more mistakes" in " ".join(problem.message for problem in problems)
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        f"cell: {'a-' * 60_000}",
+        f"plan: {'a-' * 60_000}/b",
+        f"members: ['{'a.' * 60_000}@x']",
+        f"owner: {{email: '{'a.' * 60_000}@x'}}",
+        f"secrets: {{A: 'file:{'a/' * 60_000}'}}",
+        f"env: {{A: '{'{' * 7_900}'}}",
+        f"env: {{A: '{'a.' * 3_900}'}}",
+        f"env: {{A: '{'://' * 2_600}'}}",
+        f"env: {{A: '{'{{a' * 2_600}'}}",
+        f"{'k' * 120_000}: 1",
+        f"env: {{{'K' * 120_000}: x}}",
+        f"instances: {{{'k' * 100}: {{region: {'x' * 120_000}}}}}",
+        f"instances: {{main: {{region: {'x' * 190}}}}}",
+    ],
+    ids=lambda line: line[:30],
+)
+def test_no_value_makes_reading_slow(tmp_path: Path, line: str):
+    start = time.perf_counter()
+    rest = [base for base in TENANT.splitlines() if base.split(":")[0] != line.split(":")[0]]
+    problems = problems_of(tmp_path, tenants__acme="\n".join([line, *rest]))
+    assert time.perf_counter() - start < 2
+    assert all(len(problem.message) < 1_000 for problem in problems)
 
 
 @pytest.mark.parametrize(

@@ -19,7 +19,7 @@ _SHAPES: Final = (
     ("a GitHub token", re.compile(r"\bgh[pousr]_\w{16,}|\bgithub_pat_\w{16,}")),
     ("a Slack token", re.compile(r"\bxox[abprs]-[\w-]{8,}")),
     ("an AI vendor's key", re.compile(r"\bsk-[\w-]{16,}|\bAIza[\w-]{30,}")),
-    ("an address with a password", re.compile(r"\b[a-z][a-z0-9+.-]*://[^/\s:@]*:[^/\s:@]+@")),
+    ("an address with a password", re.compile(r"\b[a-z][a-z0-9+.-]{0,20}://[^/\s:@]*:[^/\s:@]+@")),
 )
 _SECRET_NAME: Final = re.compile(r"(^|_)(PASSWORD|PASSWD|SECRET|TOKEN|API_?KEY|PRIVATE_?KEY|SECRET_?KEY|ACCESS_?KEY|CREDENTIALS?)$")
 _SHORTEST_SECRET: Final = 8
