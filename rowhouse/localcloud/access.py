@@ -53,6 +53,7 @@ class _Pending:
 class _Grant:
     """A finished login on its way from the team domain to the application's hostname."""
 
+    app_id: str
     hostname: str
     redirect_url: str
     token: str
@@ -106,16 +107,22 @@ class AccessLogin:
         headers = {"cache-control": "public, max-age=60", "access-control-allow-origin": "*"}
         return JSONResponse(self.vendor.signer.published(), headers=headers)
 
-    def edge(self, request: Request, app: Json, hostname: str, ray: str) -> Response | None:
-        """Serve Access's own paths on a gated hostname; None for any other path."""
+    def edge(self, request: Request, hostname: str, ray: str) -> Response | None:
+        """Serve Access's own paths on a gated hostname, whatever paths its applications cover; None for any other."""
         path = request.url.path
+        if not path.startswith("/cdn-cgi/access/"):
+            return None
+        apps = [app for app in self.state.apps if _covers_host(app, hostname)]
+        if not apps:
+            return None
         if path == "/cdn-cgi/access/authorized":
-            return self._authorized(request, app, hostname, ray)
+            return self._authorized(request, hostname, ray)
         if path == "/cdn-cgi/access/certs":
             return self.certs()
         token = request.headers.get("cf-access-token") or request.cookies.get(COOKIE, "")
+        found = ((app, self.sessions.claims(app, token)) for app in apps)
+        app, claims = next(((app, claims) for app, claims in found if claims), (apps[0], None))
         if path == "/cdn-cgi/access/logout":
-            claims = self.sessions.claims(app, token)
             if claims:
                 self.sessions.close(claims)
             detail = f"Your session at {hostname} is over."
@@ -123,12 +130,11 @@ class AccessLogin:
             response.delete_cookie(COOKIE, path=self._cookie_path(app))
             return response
         if path == "/cdn-cgi/access/get-identity":
-            claims = self.sessions.claims(app, token)
             identity = self.sessions.identity(claims) if claims else None
             if identity is None:
                 return JSONResponse({"err": "no app token set"}, status_code=400, headers=_NO_STORE)
             return JSONResponse(identity, headers=_NO_STORE)
-        return None
+        return page("denied", status=404, title="Not found", detail="Access has no such page.", again="", ray=ray)
 
     def cookie_on(self, response: Response, app: Json, token: str) -> Response:
         """Give the session to the browser in the way the application wants it."""
@@ -217,17 +223,18 @@ class AccessLogin:
         token = self.sessions.open(app, user, verdict, ip=ip, ray=ray)
         nonce, now = secrets.token_urlsafe(24), self.state.clock.timestamp()
         self._grants = {key: grant for key, grant in self._grants.items() if grant.until > now}
-        self._grants[nonce] = _Grant(pending.hostname, pending.redirect_url, token, now + _NONCE_LIFE_S)
+        self._grants[nonce] = _Grant(app["id"], pending.hostname, pending.redirect_url, token, now + _NONCE_LIFE_S)
         port = self.sessions.issuer.rpartition(":")[2]
         target = f"http://{pending.hostname}:{port}/cdn-cgi/access/authorized?nonce={nonce}"
         return RedirectResponse(target, status_code=302, headers=_NO_STORE)
 
-    def _authorized(self, request: Request, app: Json, hostname: str, ray: str) -> Response:
+    def _authorized(self, request: Request, hostname: str, ray: str) -> Response:
         grant = self._grants.pop(request.query_params.get("nonce", ""), None)
         valid = grant is not None and grant.hostname == hostname and self.state.clock.timestamp() < grant.until
-        if grant is None or not valid or self.sessions.claims(app, grant.token) is None:
+        app = self.state.apps.get(grant.app_id) if grant else None
+        if grant is None or app is None or not valid or self.sessions.claims(app, grant.token) is None:
             detail = "This login was used already or took too long."
-            return page("denied", status=400, title="Log in again", detail=detail, again=self.login_url(app, hostname, "/"), ray=ray)
+            return page("denied", status=400, title="Log in again", detail=detail, again="/", ray=ray)
         return self.cookie_on(RedirectResponse(grant.redirect_url, status_code=302, headers=_NO_STORE), app, grant.token)
 
     def _code_page(self, app: Json, login: str, pending: _Pending, *, problem: str = "") -> Response:
@@ -250,7 +257,7 @@ class AccessLogin:
     def _app(self, hostname: str, kid: str) -> Json | None:
         """The application with this audience, if it has anything to do with this hostname."""
         for app in self.state.apps:
-            if app["aud"] == kid and app_for([{**app, "destinations": _hosts_only(app)}], hostname, "/"):
+            if app["aud"] == kid and _covers_host(app, hostname):
                 return app
         return None
 
@@ -261,10 +268,11 @@ class AccessLogin:
         return "/" + str(app.get("domain", "")).partition("/")[2]
 
 
-def _hosts_only(app: Json) -> list[Json]:
+def _covers_host(app: Json, hostname: str) -> bool:
     uris = [str(item.get("uri", "")) for item in app.get("destinations") or [] if item.get("type", "public") == "public"]
     uris = uris or list(app.get("self_hosted_domains") or [])
-    return [{"type": "public", "uri": uri.partition("/")[0]} for uri in uris]
+    hosts = [{"type": "public", "uri": uri.partition("/")[0]} for uri in uris]
+    return app_for([{**app, "destinations": hosts}], hostname, "/") is not None
 
 
 def _no_app(ray: str) -> Response:

@@ -25,8 +25,17 @@ class _Loopback(httpx.AsyncHTTPTransport):
     """Connects to 127.0.0.1 whatever the name; the Host header keeps the name."""
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
-        request.url = request.url.copy_with(host="127.0.0.1")
-        return await super().handle_async_request(request)
+        # A copy: the client files cookies under the name that it asked for.
+        address = request.url.copy_with(host="127.0.0.1")
+        there = httpx.Request(request.method, address, headers=request.headers, stream=request.stream, extensions=request.extensions)
+        return await super().handle_async_request(there)
+
+
+class _Socket(connect):
+    """A WebSocket whose refused handshake is an error, redirects included."""
+
+    def process_redirect(self, exc: Exception) -> Exception | str:
+        return exc
 
 
 class Browser:
@@ -105,7 +114,7 @@ class Browser:
         """A WebSocket with this browser's cookie, to be used as `async with browser.websocket(...) as socket`."""
         token = self.token(hostname)
         given = {**({"Cookie": f"CF_Authorization={token}"} if token else {}), **(headers or {})}
-        return connect(
+        return _Socket(
             f"ws://{hostname}:{self.port}{path}",
             host="127.0.0.1",
             port=self.port,
@@ -120,5 +129,4 @@ class Browser:
         if form is None:
             raise ValueError(f"no form on {shown.url}")
         fields = {name: unescape(value) for name, value in _FIELD.findall(form.group(2))}
-        target = urljoin(str(shown.request.url.copy_with(host=str(urlsplit(self.front_url).hostname))), unescape(form.group(1)))
-        return await self.client.post(target, data={**fields, **typed})
+        return await self.client.post(urljoin(str(shown.url), unescape(form.group(1))), data={**fields, **typed})

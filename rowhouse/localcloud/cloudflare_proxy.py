@@ -39,6 +39,13 @@ class OriginError(Exception):
         self.refused, self.timed_out = refused, timed_out
 
 
+class _Dial(connect):
+    """A handshake that is not redirected: where to go is the caller's business."""
+
+    def process_redirect(self, exc: Exception) -> Exception | str:
+        return exc
+
+
 class Proxy:
     """Carries requests. One connection pool, closed by `aclose`."""
 
@@ -160,7 +167,7 @@ async def _dialled(scope: Scope, origins: Sequence[str], headers: RawHeaders) ->
     for origin in origins:
         parts = urlsplit(origin)
         try:
-            return await connect(
+            return await _Dial(
                 f"ws://{host}{_target(scope).decode('latin-1')}",
                 host=parts.hostname,
                 port=parts.port or 80,

@@ -14,7 +14,6 @@ import secrets
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
-from urllib.parse import urlsplit
 
 from starlette.requests import HTTPConnection, Request
 from starlette.responses import PlainTextResponse, RedirectResponse, Response
@@ -37,7 +36,6 @@ __all__ = ["FrontDoor"]
 
 _TUNNEL = re.compile(r"^([0-9a-f-]{36})\.cfargotunnel\.com$")
 _STATUS = re.compile(r"^http_status:(\d{3})$")
-_LOOPBACK = frozenset({"localhost", "::1"})
 # What only the edge may say. Everything of Access is dropped whoever sent it, underscores included: some origins read both alike.
 _EDGE_ONLY = frozenset({"cf-connecting-ip", "cf-connecting-ipv6", "cf-ipcountry", "cf-ray", "cf-visitor", "cdn-loop", "true-client-ip"})
 _EDGE_ONLY |= {"x-forwarded-proto", "x-forwarded-for", "x-forwarded-host", "x-forwarded-port", "x-real-ip", "forwarded"}
@@ -127,13 +125,12 @@ class FrontDoor:
             return error_page(530, 1016, "Origin DNS error", detail, hostname=hostname, ray=ray)
         self.state.count_request(hostname)
         connection = HTTPConnection(scope)
+        own = self.login.edge(Request(scope, receive), hostname, ray) if scope["type"] == "http" else None
+        if own is not None:
+            return own
         app = app_for(self.state.apps.all(), hostname, scope["path"])
         entry = Entry()
         if app is not None:
-            request = Request(scope, receive) if scope["type"] == "http" else None
-            own = self.login.edge(request, app, hostname, ray) if request else None
-            if own is not None:
-                return own
             passed = self._entry(connection, app, scope)
             if passed is None:
                 return self._sent_away(connection, app, hostname, scope, ray)
@@ -163,15 +160,7 @@ class FrontDoor:
             return None
         there = [record for record in self.state.dns if record["type"] in {"A", "AAAA", "CNAME"}]
         if not any(record["name"] == hostname for record in there):
-            names = {record["name"] for record in there}
-            parent = hostname
-            while parent != zone and f"*.{parent.partition('.')[2]}" not in names:
-                parent = parent.partition(".")[2]
-                if not parent.endswith(zone):
-                    return None
-            if parent == zone:
-                return None
-            hostname = f"*.{parent.partition('.')[2]}"
+            hostname = _wildcard({record["name"] for record in there}, hostname, zone)
         return next((record for record in there if record["name"] == hostname and record.get("proxied")), None)
 
     def _entry(self, connection: HTTPConnection, app: Json, scope: Scope) -> Entry | None:
@@ -256,9 +245,19 @@ def _is_address(hostname: str) -> bool:
         return False
 
 
+def _wildcard(names: set[str], hostname: str, zone: str) -> str:
+    """The nearest wildcard above a hostname; empty without one."""
+    parent = hostname
+    while parent != zone:
+        parent = parent.partition(".")[2]
+        if f"*.{parent}" in names:
+            return f"*.{parent}"
+    return ""
+
+
 def _is_loopback_with_port(content: str) -> bool:
-    parts = urlsplit(f"//{content}")
-    return bool(parts.port) and (parts.hostname in _LOOPBACK or str(parts.hostname).startswith("127."))
+    host, _, port = content.rpartition(":")
+    return port.isdigit() and (host == "localhost" or host.startswith("127."))
 
 
 def _ingress_rule(ingress: list[Json], hostname: str, path: str) -> Json | None:
@@ -275,11 +274,12 @@ def _to_origin(connection: HTTPConnection, scope: Scope, entry: Entry, ray: str,
     ip = connection.client.host if connection.client else ""
     passed: RawHeaders = []
     forwarded = []
+    hop = _HOP | {name.strip().lower() for name in connection.headers.get("connection", "").split(",")}
     for raw_name, value in scope["headers"]:
         name = raw_name.decode("latin-1").lower().replace("_", "-")
         if name == "x-forwarded-for":
             forwarded.append(value.decode("latin-1"))
-        if name in _EDGE_ONLY or name.startswith("cf-access-") or (name in _HOP and scope["type"] == "http"):
+        if name in _EDGE_ONLY or name.startswith("cf-access-") or (name in hop and scope["type"] == "http"):
             continue
         passed.append((raw_name, host.encode("latin-1") if host and name == "host" else value))
     said = {

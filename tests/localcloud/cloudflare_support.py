@@ -19,7 +19,9 @@ A, Z = f"accounts/{ACCOUNT}", f"zones/{ZONE}"
 class Api:
     """A vendor and its API; paths are below `/client/v4/`."""
 
-    def __init__(self, *, zone_name: str = "localhost", account: str = ACCOUNT, zone_id: str = ZONE, switches: Switches | None = None, **options):
+    def __init__(
+        self, *, zone_name: str = "localhost", account: str = ACCOUNT, zone_id: str = ZONE, switches: Switches | None = None, **options
+    ):
         self.clock = Clock(START)
         self.vendor = CloudflareVendor(
             self.clock, account=account, zone_id=zone_id, zone_name=zone_name, token=TOKEN, switches=switches, **options

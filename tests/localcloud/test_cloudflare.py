@@ -175,7 +175,10 @@ def test_a_partial_list_leaves_out_its_second_half_and_says_nothing():
         api.record(f"t{number}")
     faults.add(Fault("partial", path="dns_records"))
     document = api.raw("GET", f"{Z}/dns_records").json()
-    assert ([record["name"] for record in document["result"]], document["result_info"]["total_count"]) == (["t0.localhost", "t1.localhost"], 2)
+    assert ([record["name"] for record in document["result"]], document["result_info"]["total_count"]) == (
+        ["t0.localhost", "t1.localhost"],
+        2,
+    )
     assert len(api.ok("GET", f"{Z}/dns_records")) == 4
 
 

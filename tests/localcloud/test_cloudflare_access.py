@@ -13,7 +13,14 @@ APPS, POLICIES = f"{A}/access/apps", f"{A}/access/policies"
 
 def _login(api: Api, email: str = "ana@acme.example", *, allowed: bool = True, **more) -> None:
     """A line of the Access log, as the login writes it."""
-    row = {"user_email": email, "app_uid": "app", "allowed": allowed, "connection": "onetimepin", "created_at": api.vendor.state.stamp(), **more}
+    row = {
+        "user_email": email,
+        "app_uid": "app",
+        "allowed": allowed,
+        "connection": "onetimepin",
+        "created_at": api.vendor.state.stamp(),
+        **more,
+    }
     api.vendor.state.log_login(row)
 
 
@@ -56,7 +63,10 @@ def test_6_destinations_and_domains_are_derived_from_the_domain():
     assert app["self_hosted_domains"] == ["acme.localhost/admin"]
     several = [{"type": "public", "uri": "a.localhost"}, {"type": "public", "uri": "b.localhost"}]
     body = {"name": "two", "type": "self_hosted", "destinations": several}
-    assert api.ok("POST", APPS, body) | {"domain": "a.localhost", "self_hosted_domains": ["a.localhost", "b.localhost"]} == api.ok("GET", APPS)[1]
+    assert (
+        api.ok("POST", APPS, body) | {"domain": "a.localhost", "self_hosted_domains": ["a.localhost", "b.localhost"]}
+        == api.ok("GET", APPS)[1]
+    )
 
 
 def test_6_policies_given_by_id_come_back_expanded_and_in_order():
@@ -154,7 +164,12 @@ def test_10_a_service_tokens_secret_is_shown_once_and_at_rotation():
     path = f"{A}/access/service_tokens/{token['id']}"
     assert token["client_id"].endswith(".access")
     assert token["expires_at"] == rfc3339(START + timedelta(hours=8760))
-    seen = [api.ok("GET", path), api.ok("PUT", path, {"name": "m2"}), api.ok("POST", f"{path}/refresh"), *api.ok("GET", f"{A}/access/service_tokens")]
+    seen = [
+        api.ok("GET", path),
+        api.ok("PUT", path, {"name": "m2"}),
+        api.ok("POST", f"{path}/refresh"),
+        *api.ok("GET", f"{A}/access/service_tokens"),
+    ]
     assert all("client_secret" not in answer for answer in seen)
     rotated = api.ok("POST", f"{path}/rotate")
     assert rotated["client_id"] == token["client_id"]
@@ -375,7 +390,7 @@ def test_19_logins_are_groups_too_and_other_questions_are_refused():
     api = Api()
     _login(api, user_id="u1")
     api.advance(60)
-    document = _ask(api, 'query { viewer { accounts { accessLoginRequestsAdaptiveGroups(limit: 10) { count } } } }')
+    document = _ask(api, "query { viewer { accounts { accessLoginRequestsAdaptiveGroups(limit: 10) { count } } } }")
     rows = document["data"]["viewer"]["accounts"][0]["accessLoginRequestsAdaptiveGroups"]
     assert [(row["count"], row["dimensions"]["isSuccessfulLogin"]) for row in rows] == [(1, 1)]
     assert _ask(api, "query { viewer { zones { firewallEvents { count } } } }")["errors"]

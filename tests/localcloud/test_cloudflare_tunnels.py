@@ -77,7 +77,14 @@ def test_11_a_deleted_tunnel_stays_readable_and_lists_honour_is_deleted():
 
 
 def test_3_an_unknown_tunnel_is_404():
-    for method, path in (("GET", ""), ("PATCH", ""), ("DELETE", ""), ("GET", "/token"), ("GET", "/connections"), ("PUT", "/configurations")):
+    for method, path in (
+        ("GET", ""),
+        ("PATCH", ""),
+        ("DELETE", ""),
+        ("GET", "/token"),
+        ("GET", "/connections"),
+        ("PUT", "/configurations"),
+    ):
         assert Api().raw(method, f"{TUNNELS}/00000000-0000-0000-0000-000000000000{path}", {"name": "x"}).status_code == 404
 
 
@@ -102,7 +109,9 @@ def test_12_a_configuration_is_replaced_whole_and_its_version_counts_up():
     assert api.ok("GET", path) == two
 
 
-@pytest.mark.parametrize("last", [{"hostname": "a.localhost", "service": "http://x"}, {"path": "/x", "service": "http://x"}, {"hostname": "a"}])
+@pytest.mark.parametrize(
+    "last", [{"hostname": "a.localhost", "service": "http://x"}, {"path": "/x", "service": "http://x"}, {"hostname": "a"}]
+)
 def test_12_the_last_ingress_rule_must_catch_all(last):
     api = Api()
     path = f"{TUNNELS}/{api.tunnel()['id']}/configurations"
