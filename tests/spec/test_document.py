@@ -4,6 +4,7 @@ import time
 from decimal import Decimal
 
 import pytest
+import yaml
 from hypothesis import given
 
 from rowhouse.spec.document import MAX_DEPTH, Document, parse
@@ -198,3 +199,15 @@ def test_any_text_is_a_document_or_has_a_problem(text):
 def test_any_value_is_read_or_has_a_problem(text):
     document, problems = read(f"a: {text}\n")
     assert document is not None or problems
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["a: [1, x, {b: no}]\n", "a: &x 1\nb: *x\n", "a: 1\na: 2\n", "a: !t 1\n", "a: 'x'\nb: 1.5\nc:\n", "on: 1\n", "- a\n", "a: [\n", ""],
+)
+def test_a_python_without_libyaml_reads_the_same(text, monkeypatch):
+    with_libyaml, problems = read(text)
+    monkeypatch.setattr("rowhouse.spec.document._LOADER", yaml.SafeLoader)
+    without, other_problems = read(text)
+    assert (without and without.data) == (with_libyaml and with_libyaml.data)
+    assert [(problem.rule, problem.line) for problem in other_problems] == [(problem.rule, problem.line) for problem in problems]

@@ -74,3 +74,13 @@ def test_a_stale_file_is_named_and_then_mended(tmp_path: Path, capsys: pytest.Ca
     assert main(["--write", "--root", str(tmp_path)]) == 0
     assert main(["--check", "--root", str(tmp_path)]) == 0
     assert readme.read_text() == (ROOT / "tenants" / "README.md").read_text()
+
+
+def test_the_example_in_the_readme_is_a_shipped_tenant():
+    text = (ROOT / "tenants" / "README.md").read_text()
+    block = text.split("```yaml\n")[1].split("```")[0]
+
+    def lines(content: str) -> list[str]:
+        return [line for line in content.splitlines() if not line.startswith("#")]
+
+    assert lines(block) == lines((ROOT / "tenants" / "acme.yaml").read_text())
