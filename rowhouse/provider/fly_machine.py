@@ -53,7 +53,7 @@ class Machine(Declared):
         "mountPath": Field("string"),
         "services": Field("array"),
         "checks": Field("object"),
-        "restart": Field("object"),
+        "restart": Field("object", default={"policy": "on-failure", "max_retries": 10}),  # Fly's own default (2026-08)
         "metadata": Field("object", default={}, rule=_texts),
         "autostop": Field("string", rule=_one_of("off", "stop", "suspend")),
         "autostart": Field("boolean"),
@@ -276,11 +276,10 @@ def _computed(machine: Props, *, ready: bool) -> Props:
 
 
 def _size(kind: str, cpus: int, memory_mb: int) -> list[CheckFailure]:
-    failures = []
     if cpus not in _CPUS[kind]:
-        failures.append(CheckFailure("cpus", f"Fly has no {kind} machine with {cpus} CPUs. It has: {', '.join(map(str, _CPUS[kind]))}."))
+        return [CheckFailure("cpus", f"Fly has no {kind} machine with {cpus} CPUs. It has: {', '.join(map(str, _CPUS[kind]))}.")]
     low, high = (per * cpus for per in _MEMORY_PER_CPU_MB[kind])
     if not low <= memory_mb <= high or memory_mb % _MEMORY_STEP_MB:
         text = f"memoryMb is {memory_mb}; a {kind} machine with {cpus} CPUs has {low} to {high} MB, in steps of {_MEMORY_STEP_MB}."
-        failures.append(CheckFailure("memoryMb", text))
-    return failures
+        return [CheckFailure("memoryMb", text)]
+    return []

@@ -32,7 +32,7 @@ ROUTE = "rowhouse:edge:Route"
 async def plugin(cwd: Path, command: tuple[str, ...] = (), **env: str) -> AsyncIterator[tuple[subprocess.Popen[str], Engine]]:
     """The real executable, started as the engine starts it: no VIRTUAL_ENV, a foreign working directory."""
     clean = {key: value for key, value in os.environ.items() if key in {"PATH", "HOME", "LANG"}}
-    process = subprocess.Popen(
+    process = subprocess.Popen(  # noqa: ASYNC220  # starting is quick; reading and waiting are in threads
         [*(command or (str(SHIM),)), "127.0.0.1:1"],
         cwd=cwd,
         env={**clean, **env},
