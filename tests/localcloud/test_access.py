@@ -560,6 +560,37 @@ def test_a_wildcard_covers_names_below_it_and_nothing_else(name):
     assert covered == (name.endswith(".a.b") and len(name) > 4)
 
 
+def test_sessions_are_seen_through_the_api():
+    async def test(edge, browser):
+        edge.connect()
+        app = edge.tenant()
+        assert await browser.login("acme.localhost", ANA)
+        people = edge.vendor.people
+        user = people.by_email(ANA)["id"]
+        (session,) = people.active_sessions(user).items
+        assert session["metadata"]["apps"][app["id"]]["hostname"] == "acme.localhost"
+        seen = people.session(user, session["name"])
+        assert (seen["email"], seen["isActive"]) == (ANA, True)
+        assert people.last_seen_identity(user)["email"] == ANA
+        await edge.clock.advance(25 * 3600)
+        assert people.active_sessions(user).items == []
+        assert people.session(user, session["name"])["isActive"] is False
+
+    on_edge(test)
+
+
+def test_keys_are_rotated_through_the_api_too():
+    api = Api()
+    first = api.ok("GET", "accounts/00000000000000000000000000000001/access/keys")
+    assert first["key_rotation_interval_days"] == 42
+    assert 41 < first["days_until_next_rotation"] <= 42
+    api.advance(86400)
+    kid = api.vendor.signer.published()["keys"][0]["kid"]
+    again = api.ok("POST", "accounts/00000000000000000000000000000001/access/keys/rotate")
+    assert again["last_key_rotation_at"] > first["last_key_rotation_at"]
+    assert [key["kid"] for key in api.vendor.signer.published()["keys"]][1] == kid
+
+
 def test_a_start_in_another_year_changes_nothing():
     async def test(edge, browser):
         edge.connect()
