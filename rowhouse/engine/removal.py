@@ -36,7 +36,6 @@ class Removal:
         self._awaits: dict[str, set[str]] = {}
         """Keys that must be gone before a key may go."""
         self._frees: dict[str, set[str]] = {}
-        self._failed: set[str] = set()
 
     async def after_program(self, planner: Planner) -> None:
         """Delete what the program did not register, and what it replaced."""
@@ -46,12 +45,12 @@ class Removal:
             foreseen = run.dry_run and state.urn in planner.removed_early  # reported already
             if state.delete or not (known or foreseen):
                 self._doomed[key] = state
-        if run.failed:
-            self._spare_consequences()
         self._spare_protected()
         for key, state in list(self._doomed.items()):
             if not state.delete and not run.was_reviewed(state.urn):
                 del self._doomed[key]
+        if run.failed:
+            self._spare_consequences()
         self._spare_needed()
         await self._work()
 
@@ -149,23 +148,38 @@ class Removal:
         self._plan()
         following = {key for keys in self._followers.values() for key in keys}
         open_keys = dict.fromkeys(self._doomed)
-        tasks: dict[asyncio.Task[bool], str] = {}
+        # Whoever ends says so here: waiting on a set of thousands of tasks would cost as much at each end as all of them.
+        ended: asyncio.Queue[tuple[str, bool | Exception]] = asyncio.Queue()
+
+        async def one(key: str) -> None:
+            try:
+                ended.put_nowait((key, await self._one(key, follows=key in following)))
+            except Exception as error:  # noqa: BLE001  # raised again below, where it ends the run
+                ended.put_nowait((key, error))
+
         ready = [key for key in open_keys if not self._awaits[key]]
-        while open_keys or tasks:
-            if not ready and not tasks:
-                ready = [next(iter(open_keys))]  # a circle over a replaced resource and its successor: any order is right
-            for key in ready:
-                if key in open_keys:
-                    del open_keys[key]
-                    tasks[asyncio.create_task(self._one(key, follows=key in following))] = key
-            ready = []
-            done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
-            for task in done:
-                key = tasks.pop(task)
-                if task.result():
-                    ready += self._free(key)
-                else:
+        tasks: dict[str, asyncio.Task[None]] = {}
+        try:
+            while open_keys or tasks:
+                if not ready and not tasks:
+                    ready = [next(iter(open_keys))]  # a circle over a replaced resource and its successor: any order is right
+                for key in ready:
+                    if key in open_keys:
+                        del open_keys[key]
+                        tasks[key] = asyncio.create_task(one(key))
+                if not tasks:
+                    ready = []
+                    continue
+                key, worked = await ended.get()
+                del tasks[key]
+                if isinstance(worked, Exception):
+                    raise worked
+                ready = self._free(key) if worked else []
+                if not worked:
                     self._give_up(key, open_keys)
+        finally:
+            for task in tasks.values():
+                task.cancel()
 
     def _free(self, key: str) -> list[str]:
         freed = []
@@ -180,12 +194,15 @@ class Removal:
         run = self._run
         queue = [key]
         while queue:
-            above = self._doomed[queue.pop()]
-            for urn in above.needs():
-                for below in [item for item in open_keys if self._doomed[item].urn == urn]:
+            key = queue.pop()
+            above = self._doomed[key]
+            for below in sorted(self._frees[key]):
+                if below in open_keys:
                     del open_keys[below]
                     state = self._doomed[below]
-                    run.fail(state.urn, f"kept: {urns.name_of(above.urn)} stands on it and could not be deleted", skipped=True)
+                    why = f"kept: {urns.name_of(above.urn)} stands on it and could not be deleted"
+                    if state.custom and not urns.is_provider(state.type):
+                        run.fail(state.urn, why, skipped=True)
                     queue.append(below)
 
     async def _one(self, key: str, *, follows: bool) -> bool:
