@@ -201,6 +201,8 @@ class VendorMiddleware:
         kind = fault.kind if fault else None
         if fault and kind in {"partial", "stale"}:
             scope["fault"] = fault
+        if fault and kind == "error_after":
+            scope["fault_after"] = fault  # a vendor that remembers its answers must remember the wrong one
         if fault and kind == "slow":
             await asyncio.sleep(fault.value)
         if fault and kind == "kill_before":
