@@ -22,7 +22,9 @@ log = logging.getLogger("rowhouse.edge.gate")
 BAD_REQUEST = Page(400, "bad_request", "This request cannot be understood", "The address or the headers of the request are not valid.")
 NOT_FOUND = Page(404, "not_found", "Nothing lives here", "There is no instance at this address. Check its spelling.")
 CLOSED = Page(403, "forbidden", "The gate is closed", "This instance is closed. Its operator can tell you more.")
-FORBIDDEN = Page(403, "forbidden", "You are not let in", "Your sign-in is not valid for this address. Sign in again, or ask the owner to add you.")
+FORBIDDEN = Page(
+    403, "forbidden", "You are not let in", "Your sign-in is not valid for this address. Sign in again, or ask the owner to add you."
+)
 STARTING = Page(503, "failed", "One moment", "The gateway is starting. Try again in a few seconds.", retry_after_s=5)
 NO_KEYS = Page(503, "failed", "One moment", "Sign-ins cannot be verified just now. Try again in a few seconds.", retry_after_s=10)
 
@@ -75,7 +77,8 @@ class Gate:
         return (
             route is not None
             and route.is_open
-            and (route.tenant, route.instance, route.audience) == (admission.route.tenant, admission.route.instance, admission.route.audience)
+            and (route.tenant, route.instance) == (admission.route.tenant, admission.route.instance)
+            and route.audience == admission.route.audience
             and self._directory.hold_on(route) is None
         )
 

@@ -21,8 +21,8 @@ Headers = list[tuple[bytes, bytes]]
 ASSERTION = b"cf-access-jwt-assertion"
 
 _HOP_BY_HOP = frozenset(
-    (b"connection", b"keep-alive", b"proxy-authenticate", b"proxy-authorization", b"proxy-connection", b"te", b"trailer")
-    + (b"transfer-encoding", b"upgrade", b"http2-settings", b"expect")
+    b"connection keep-alive proxy-authenticate proxy-authorization proxy-connection te trailer transfer-encoding upgrade "
+    b"http2-settings expect".split()
 )
 # These frame or address the message: naming them in Connection must not remove them (RFC 9110, 7.6.1).
 _NEVER_BY_CONNECTION = frozenset((b"host", b"content-length"))

@@ -135,7 +135,8 @@ def _parse(doc: Any) -> dict[str, RSAPublicKey]:
     keys: dict[str, RSAPublicKey] = {}
     for jwk in doc["keys"]:
         kid = jwk.get("kid")
-        if not isinstance(kid, str) or not kid or jwk.get("kty") != "RSA" or jwk.get("alg", "RS256") != "RS256" or jwk.get("use", "sig") != "sig":
+        is_signing = jwk.get("kty") == "RSA" and jwk.get("alg", "RS256") == "RS256" and jwk.get("use", "sig") == "sig"
+        if not isinstance(kid, str) or not kid or not is_signing:
             continue
         try:
             key = RSAAlgorithm.from_jwk({"kty": "RSA", "n": jwk["n"], "e": jwk["e"]})

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 __all__ = ["Page", "Pages"]
 
 RETRY_AFTER_S = 5
+CONTENT_POLICY = b"default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 
 
 @dataclass(frozen=True)
@@ -50,13 +51,14 @@ class Pages:
             error = {"status": page.status, "kind": page.kind, "title": page.title, "message": page.text, **(page.details or {})}
             body, kind = json.dumps({"error": error}).encode() + b"\n", b"application/json"
         else:
-            html = self._templates[page.kind].render(page=page, details=page.details or {}, retry_after_s=page.retry_after_s or RETRY_AFTER_S)
+            template = self._templates[page.kind]
+            html = template.render(page=page, details=page.details or {}, retry_after_s=page.retry_after_s or RETRY_AFTER_S)
             body, kind = html.encode(), b"text/html; charset=utf-8"
         headers = [
             (b"content-type", kind),
             (b"content-length", str(len(body)).encode()),
             (b"cache-control", b"no-store"),
-            (b"content-security-policy", b"default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"),
+            (b"content-security-policy", CONTENT_POLICY),
             (b"x-content-type-options", b"nosniff"),
             (b"referrer-policy", b"no-referrer"),
             (b"vary", b"accept"),

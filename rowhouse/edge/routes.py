@@ -100,7 +100,7 @@ class Mirror(Generic[T]):
             return True
         if self.loss_since is None:
             self.loss_since = now
-            log.warning("%s: %d of %d objects vanished at once; kept for %.0f s unless they come back", self.prefix, gone, len(self.raw), LOSS_GRACE_S)
+            log.warning("%s: %d of %d objects vanished at once; kept for %.0f s", self.prefix, gone, len(self.raw), LOSS_GRACE_S)
         return now - self.loss_since >= LOSS_GRACE_S
 
 

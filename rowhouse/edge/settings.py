@@ -77,7 +77,8 @@ class Settings:
         issuer = env.get("ROWHOUSE_ACCESS_ISSUER", "").rstrip("/")
         if urlsplit(issuer).scheme not in {"http", "https"} or not urlsplit(issuer).hostname:
             raise GatewayError(
-                f"ROWHOUSE_ACCESS_ISSUER is {issuer!r}. It is the team's address, https://<team>.cloudflareaccess.com; without it no token can be verified. Set it."
+                f"ROWHOUSE_ACCESS_ISSUER is {issuer!r}. It is the team's address, https://<team>.cloudflareaccess.com; "
+                "without it no token can be verified. Set it."
             )
         certs_url = env.get("ROWHOUSE_ACCESS_CERTS_URL") or f"{issuer}/cdn-cgi/access/certs"
         if urlsplit(certs_url).scheme not in {"http", "https"}:
@@ -118,5 +119,6 @@ def _number(env: Mapping[str, str], name: str, default: float, low: float, high:
     except ValueError:
         value = float("nan")
     if not low <= value <= high:
-        raise GatewayError(f"{name} is {text!r}. It is a number from {low:g} to {high:g}; the default is {default:g}. Correct it or leave it out.")
+        allowed = f"a number from {low:g} to {high:g}; the default is {default:g}"
+        raise GatewayError(f"{name} is {text!r}. It is {allowed}. Correct it or leave it out.")
     return value

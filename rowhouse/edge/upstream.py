@@ -15,7 +15,7 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 from urllib.parse import unquote, urlsplit
-from urllib.request import getproxies_environment, proxy_bypass_environment
+from urllib.request import getproxies_environment, proxy_bypass
 
 import h11
 
@@ -60,7 +60,7 @@ class Dialer:
 
     def proxy_for(self, target: Target) -> Proxy | None:
         """The proxy for this target; NO_PROXY is honoured."""
-        return None if self._proxy is None or proxy_bypass_environment(target.host) else self._proxy
+        return None if self._proxy is None or proxy_bypass(target.host) else self._proxy
 
     async def link(self, target: Target) -> Link:
         """A fresh connection for HTTP; raises Unreachable."""
@@ -110,6 +110,8 @@ class Link:
         self._wire = h11.Connection(h11.CLIENT, HEAD_BYTES)
         self.target = target
         self.is_reused = False
+        self.begun = asyncio.Event()
+        """Set when the head is out and the body may follow."""
         self._aborted = False
 
     @property
@@ -124,6 +126,7 @@ class Link:
             if self._proxy.authorization:
                 headers = [*headers, (b"proxy-authorization", self._proxy.authorization)]
         await self._send(h11.Request(method=method, target=path, headers=headers))
+        self.begun.set()
 
     async def send(self, data: bytes) -> None:
         """Send a piece of the body; waits while the instance does not read."""
@@ -158,6 +161,7 @@ class Link:
         if not self.is_alive or self._wire.our_state is not h11.DONE or self._wire.their_state is not h11.DONE:
             return False
         self._wire.start_next_cycle()
+        self.begun.clear()
         return True
 
     def abort(self) -> None:

@@ -1,0 +1,118 @@
+"""One gateway process: reads its settings, starts from the store or the last good copy, serves, drains, ends."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import os
+import signal
+import socket
+import sys
+import time
+from typing import TYPE_CHECKING
+
+from rowhouse.edge.activity import Activity
+from rowhouse.edge.admission import Gate
+from rowhouse.edge.gateway import Gateway
+from rowhouse.edge.keys import KeySet
+from rowhouse.edge.routes import Directory
+from rowhouse.edge.server import make_server
+from rowhouse.edge.settings import GatewayError, Settings
+from rowhouse.edge.tokens import Verifier
+from rowhouse.errors import RowhouseError
+from rowhouse.vendors.store import Store, default_store_url, open_store
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Callable
+
+__all__ = ["main", "running"]
+
+log = logging.getLogger("rowhouse.edge")
+
+FIRST_LOOK_S = 5.0
+
+
+@contextlib.asynccontextmanager
+async def running(
+    settings: Settings, store: Store, *, stop: asyncio.Event | None = None, clock: Callable[[], float] = time.time
+) -> AsyncIterator[tuple[int, Directory]]:
+    """Serve while the context is open; yields (port, directory). Leaving it drains, ends and writes the last notes."""
+    sock = _bind(settings.host, settings.port)
+    directory = Directory(store, settings.cache, clock=clock)
+    keys = KeySet(settings.certs_url, settings.cache, clock=clock)
+    activity = Activity(store, settings.gateway_id, clock=clock)
+    gateway = Gateway(directory, keys, Gate(directory, Verifier(keys, settings.issuer, clock=clock)), activity, settings.limits)
+    directory.load_cache()
+    keys.load_cache()
+    # A store that hangs must not keep the gateway from starting with what it has.
+    first = asyncio.gather(directory.refresh(), keys.refresh())
+    with contextlib.suppress(TimeoutError):
+        await asyncio.wait_for(asyncio.shield(first), FIRST_LOOK_S)
+    server = make_server(gateway, settings.limits)
+    background = [
+        asyncio.create_task(directory.follow(settings.poll_s)),
+        asyncio.create_task(keys.follow()),
+        asyncio.create_task(activity.follow(settings.activity_s)),
+        asyncio.create_task(gateway.pool.follow()),
+    ]
+    serving = asyncio.create_task(server.serve(sockets=[sock]))
+    try:
+        while not server.started and not serving.done():
+            await asyncio.sleep(0.005)
+        if stop is not None:
+            serving.add_done_callback(lambda _task: stop.set())
+        yield sock.getsockname()[1], directory
+    finally:
+        server.should_exit = True
+        await asyncio.gather(serving, return_exceptions=True)
+        for task in (*background, first):
+            task.cancel()
+        await asyncio.gather(*background, first, return_exceptions=True)
+        gateway.pool.close()
+        await activity.flush()
+        await keys.close()
+        sock.close()
+
+
+def main() -> int:
+    """Run until SIGTERM or SIGINT; 0 after a clean end, 2 when the settings are wrong."""
+    logging.basicConfig(level=logging.INFO, stream=sys.stderr, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    logging.getLogger("httpx").setLevel(logging.WARNING)
+    try:
+        settings = Settings.from_env(os.environ)
+        store = open_store(settings.store_url or default_store_url())
+    except RowhouseError as exc:
+        sys.stderr.write(f"{exc}\n")
+        return 2
+    # uvicorn raises the signal again once it has drained; with this handler that ends nothing before the notes are written.
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: None)
+    try:
+        asyncio.run(_serve(settings, store))
+    except GatewayError as exc:
+        sys.stderr.write(f"{exc}\n")
+        return 2
+    return 0
+
+
+async def _serve(settings: Settings, store: Store) -> None:
+    stop = asyncio.Event()
+    async with running(settings, store, stop=stop) as (port, directory):
+        routes, holds = directory.counts
+        log.info("gateway ready http://%s:%d routes=%d holds=%d id=%s", settings.host, port, routes, holds, settings.gateway_id)
+        await stop.wait()
+        log.info("gateway draining")
+    log.info("gateway ended")
+
+
+def _bind(host: str, port: int) -> socket.socket:
+    sock = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET, socket.SOCK_STREAM)
+    try:
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        sock.bind((host, port))
+        sock.listen(1024)
+    except OSError as exc:
+        sock.close()
+        raise GatewayError(f"cannot listen on {host}:{port}: {exc.strerror}. Set ROWHOUSE_GATEWAY_HOST and ROWHOUSE_GATEWAY_PORT.") from exc
+    return sock
