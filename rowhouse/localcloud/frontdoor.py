@@ -145,7 +145,8 @@ class FrontDoor:
         if app is not None and entry.set_cookie and scope["type"] == "http":
             cookie = self.login.cookie_on(Response(), app, entry.token).headers["set-cookie"]
             extra.append((b"set-cookie", cookie.encode("latin-1")))
-        headers = _to_origin(connection, scope, entry, ray, way.host)
+        told = Entry(self.sessions.for_origin(entry.token), entry.email)
+        headers = _to_origin(connection, scope, told, ray, way.host)
         carry = self.proxy.http if scope["type"] == "http" else self.proxy.websocket
         try:
             await carry(scope, receive, send, way.origins, headers, extra)

@@ -1,8 +1,10 @@
 """Cloudflare's edge: from Host header to origin."""
 
 import asyncio
+import time
 
 import httpx
+import jwt
 import pytest
 import websockets
 
@@ -94,10 +96,33 @@ def test_the_edge_says_who_calls():
         answer = await browser.get("acme.localhost", headers={"x-forwarded-for": "198.51.100.1"})
         seen = headers_of(answer.json())
         assert seen["cf-access-authenticated-user-email"] == ANA
-        assert seen["cf-access-jwt-assertion"] == browser.token("acme.localhost")
         assert (seen["cf-connecting-ip"], seen["x-forwarded-for"]) == ("127.0.0.1", "198.51.100.1, 127.0.0.1")
         assert seen["cf-ray"] == answer.headers["cf-ray"]
         assert seen["host"] == f"acme.localhost:{edge.port}"
+
+    on_edge(test)
+
+
+def test_an_origin_is_told_the_times_of_a_session_by_its_own_clock():
+    async def test(edge, browser):
+        edge.connect()
+        app = edge.tenant(session_duration="2h")
+        for jump in (0, 86400):
+            await edge.clock.advance(jump)
+            browser.forget()
+            assert await browser.login("acme.localhost", ANA)
+            cookie = jwt.decode(browser.token("acme.localhost"), options={"verify_signature": False})
+            told = headers_of((await browser.get("acme.localhost")).json())["cf-access-jwt-assertion"]
+            assert told == headers_of((await browser.get("acme.localhost")).json())["cf-access-jwt-assertion"]
+            keys = {key["kid"]: jwt.PyJWK(key) for key in edge.vendor.signer.published()["keys"]}
+            key = keys[jwt.get_unverified_header(told)["kid"]]
+            claims = jwt.decode(told, key.key, algorithms=["RS256"], audience=app["aud"], issuer=edge.front.issuer, leeway=5)
+            assert abs(claims["iat"] - time.time()) < 60
+            assert claims["exp"] - claims["iat"] == 7200
+            assert {**claims, "exp": 0, "iat": 0, "nbf": 0} == {**cookie, "exp": 0, "iat": 0, "nbf": 0}
+        edge.front.sessions.translate_times = False
+        seen = headers_of((await browser.get("acme.localhost")).json())
+        assert seen["cf-access-jwt-assertion"] == browser.token("acme.localhost")
 
     on_edge(test)
 
