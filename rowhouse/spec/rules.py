@@ -39,7 +39,8 @@ RULES: Final[dict[str, str]] = {
     "spec.image": "An image is named by its digest, `name@sha256:<64 hexadecimal digits>`, so that it cannot change under a tenant.",
     "spec.money": 'Money is a decimal number in quotes, such as "20.00".',
     "spec.quantity": "A quantity is a whole number or a decimal number in quotes.",
-    "spec.secret-reference": "A secret is a reference, `env:NAME` or `file:PATH`, never the value.",
+    "spec.secret-reference": "A secret is a reference, `env:NAME` or `file:PATH`, never the value, and never a credential or file "
+    "of the operator.",
     "spec.env-name": "A variable's name has upper-case letters, digits and underscores, and does not start with FLY_ or ROWHOUSE_.",
     "spec.placeholder": "A variable's value uses only placeholders that exist.",
     "spec.path": "A path is absolute and has no `..`.",

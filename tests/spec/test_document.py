@@ -7,9 +7,10 @@ import pytest
 import yaml
 from hypothesis import given
 
-from rowhouse.spec.document import MAX_DEPTH, Document, parse
+from rowhouse.spec.document import MAX_DEPTH, MAX_VALUES, Document, parse
 from rowhouse.spec.problem import Problem
-from rowhouse.spec.source import Source
+from rowhouse.spec.rules import RULES
+from rowhouse.spec.source import MAX_FILE_BYTES, Source
 from tests.strategies import odd_texts
 
 
@@ -211,3 +212,9 @@ def test_a_python_without_libyaml_reads_the_same(text, monkeypatch):
     without, other_problems = read(text)
     assert (without and without.data) == (with_libyaml and with_libyaml.data)
     assert [(problem.rule, problem.line) for problem in other_problems] == [(problem.rule, problem.line) for problem in problems]
+
+
+def test_the_limits_are_those_that_the_rules_promise():
+    assert f"at most {MAX_DEPTH} deep" in RULES["yaml.depth"]
+    assert f"at most {MAX_VALUES:,} of them" in RULES["yaml.depth"]
+    assert f"at most {MAX_FILE_BYTES // 1024} KiB" in RULES["file.size"]

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from rowhouse.spec import check_fleet
+from rowhouse.spec import check_fleet, read_fleet
 from tests.spec.project import CATALOG, TENANT, only, problems_of, project
 
 
@@ -254,3 +254,9 @@ def test_all_mistakes_of_all_files_are_reported_at_once_in_order(tmp_path: Path)
         ("tenants/gamma.yaml", 2, "yaml.ambiguous"),
         ("tenants/gamma.yaml", 3, "spec.unknown-key"),
     ]
+
+
+def test_a_file_whose_yaml_is_wrong_is_in_no_fleet(tmp_path: Path):
+    fleet, problems = read_fleet(project(tmp_path, tenants__acme=with_owner("state: active\nstate: purge\n")))
+    assert [problem.rule for problem in problems] == ["yaml.duplicate-key"]
+    assert fleet.tenants == ()
