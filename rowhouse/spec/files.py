@@ -109,7 +109,8 @@ class TenantFile(_Mapping):
     )
     secrets: dict[EnvName, SecretRef] = Field(
         default_factory=dict,
-        description="Secret variables as references: `env:NAME`, a variable where `rowhouse up` runs, or `file:PATH`, below the project's root or in /run/secrets/. Merged like env.",
+        description="Secret variables as references: `env:NAME`, a variable where `rowhouse up` runs, or "
+        "`file:PATH`, below the project's root or in /run/secrets/. Merged like env.",
     )
     cell: Slug = Field(default="main", description="The Pulumi stack that holds it.")
     instances: dict[Slug, InstanceFile] | None = Field(
