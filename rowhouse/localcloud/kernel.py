@@ -59,7 +59,15 @@ class Fault:
     status: int = 500
     body: dict[str, Any] | None = None  # the vendor's error body, when the fault is to speak its words
     pid: int = 0
+    find_pid: Callable[[], int] | None = None  # asked when the rule strikes, for a process that does not exist yet
     hits: int = 0
+
+    def kill(self) -> None:
+        """End the process at once. Raises: ValueError for what would reach a whole group of processes."""
+        pid = self.find_pid() if self.find_pid else self.pid
+        if pid <= 1:
+            raise ValueError(f"{pid} is no process to end")
+        os.kill(pid, signal.SIGKILL)
 
     def matches(self, vendor: str, method: str, path: str) -> bool:
         """Whether this rule speaks of such a request."""
@@ -206,7 +214,7 @@ class VendorMiddleware:
         if fault and kind == "slow":
             await asyncio.sleep(fault.value)
         if fault and kind == "kill_before":
-            os.kill(fault.pid, signal.SIGKILL)
+            fault.kill()
         if fault and kind == "rate_limited":
             await self._answer(send, entry, 429, fault.body or {"error": "rate limit exceeded"}, {"retry-after": str(int(fault.value))})
             return
@@ -240,9 +248,9 @@ class VendorMiddleware:
         await self.app(scope, replay, capture)
         entry.response = self.redact(entry.path, b"".join(collected).decode("utf-8", "replace"))
         if fault and kind == "kill_after_answer":
-            os.kill(fault.pid, signal.SIGKILL)
+            fault.kill()
         if fault and kind == "kill_after":
-            os.kill(fault.pid, signal.SIGKILL)
+            fault.kill()
             await self._drop(send)
         if fault and kind == "error_after":
             await self._answer(send, entry, fault.status, fault.body or {"error": "internal server error"}, {})

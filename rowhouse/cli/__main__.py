@@ -1,0 +1,5 @@
+"""`python -m rowhouse.cli` is `rowhouse`."""
+
+from rowhouse.cli import main
+
+main()
