@@ -171,7 +171,8 @@ class Network:
             if pending is None or left <= 0:
                 raise _Answer(503, _NO_INSTANCE.format(port=route.port))
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(pending.changed.wait(), left)
+                async with asyncio.timeout(left):
+                    await pending.changed.wait()
 
     def _waking(self, candidates: list[Machine], port: int) -> Machine | None:
         """A machine that will be up soon; started here if none is on its way."""
