@@ -134,7 +134,7 @@ class State:
         thing = shelf.objects.pop(object_id)
         shelf.note(object_id, self.clock.timestamp(), self.search_lag_s)
         self.emit(event, thing)
-        stub = {"id": object_id, "object": shelf.kind, "deleted": True}
+        stub: Json = {"id": object_id, "object": shelf.kind, "deleted": True}
         shelf.gone[object_id] = stub
         return stub
 
@@ -144,7 +144,7 @@ class State:
         if before is not None:
             data["previous_attributes"] = {key: copy.deepcopy(old) for key, old in before.items() if thing.get(key) != old}
         test_clock: str | None = thing.get("test_clock")
-        record = {
+        record: Json = {
             "id": new_id("evt"),
             "object": "event",
             "api_version": API_VERSION,
