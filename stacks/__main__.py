@@ -23,6 +23,7 @@ from components.edge import Edge  # noqa: E402
 from components.tenant import Tenant, TenantArgs  # noqa: E402
 from rowhouse.errors import SpecError  # noqa: E402
 from rowhouse.spec import load_fleet, model  # noqa: E402
+from rowhouse.spec.checks import check_zone  # noqa: E402
 from stacks.settings import CATALOG_CELL, read_cell, refuse_what_cannot_run  # noqa: E402
 
 WINDOW = 48  # tenants in flight: more only makes the SDK wait on more outputs at once
@@ -35,6 +36,8 @@ async def main() -> None:
     except SpecError as error:
         raise pulumi.RunError(str(error)) from None
     cell = read_cell()
+    if problems := check_zone(fleet, cell.zone):
+        raise pulumi.RunError("\n".join(map(str, problems)))
     tenants = fleet.in_cell(cell.stack)
     refuse_what_cannot_run(tenants)
 

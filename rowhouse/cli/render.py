@@ -11,7 +11,7 @@ from rich.text import Text
 
 from rowhouse.cli.changes import Change, Outcome, tenant_of
 
-__all__ = ["changes_text", "print_outcome"]
+__all__ = ["changes_text", "print_outcome", "resources", "table"]
 
 _SIGNS = {
     "create": ("+", "green"),
@@ -48,7 +48,7 @@ def changes_text(outcome: Outcome) -> Text:
     text = Text()
     for tenant, changes in outcome.by_tenant().items():
         text.append(f"{tenant or _SHARED}\n", style="bold")
-        for change in _merged(changes):
+        for change in resources(changes):
             sign, style = _SIGNS.get(change.op, ("?", "white"))
             text.append(f"  {sign} {_WORDS.get(change.op, change.op):8}", style=style)
             text.append(f" {change.kind:22} {change.name}\n")
@@ -65,7 +65,7 @@ def table(title: str, *columns: str) -> Table:
     return made
 
 
-def _merged(changes: list[Change]) -> list[Change]:
+def resources(changes: list[Change]) -> list[Change]:
     """One line for a replacement, which engines tell as up to three steps; components are left out, their children tell more."""
     seen: set[str] = set()
     kept = []
@@ -93,7 +93,7 @@ def _short(value: Any) -> str:
 def _sum(outcome: Outcome, *, done: bool) -> str:
     counts: dict[str, int] = {}
     for changes in outcome.by_tenant().values():
-        for change in _merged(changes):
+        for change in resources(changes):
             word = _WORDS.get(change.op, change.op)
             counts[word] = counts.get(word, 0) + 1
     told = ", ".join(f"{count} to {word}" if not done else f"{count} {_past(word)}" for word, count in sorted(counts.items()))

@@ -21,7 +21,7 @@ from rowhouse import engine
 from rowhouse.cli.changes import Outcome, tenant_of
 from rowhouse.cli.drive_embedded import EmbeddedDriver
 from rowhouse.cli.progress import Teller
-from rowhouse.cli.render import changes_text, print_outcome, table
+from rowhouse.cli.render import changes_text, print_outcome, resources, table
 from rowhouse.cli.status import Row, rows, status_table, tenants_in
 from rowhouse.demo.stage import PromiseBrokenError, Stage, local_cloud
 from rowhouse.demo.visits import hostname_of, member_of, visit_all
@@ -99,7 +99,7 @@ class _Show:
             f"{len(fleet.tenants)} files, {instances} instances, {len({t.plan.catalog for t in fleet.tenants})} businesses.",
         )
         outcome = await self._preview()
-        created = {tenant: len(changes) for tenant, changes in outcome.by_tenant().items()}
+        created = {tenant: len(resources(changes)) for tenant, changes in outcome.by_tenant().items()}
         for tenant, count in created.items():
             self.console.print(f"  + {tenant or 'shared by all (edge, catalog)':32} {count} resources", markup=False)
         self._promise(
@@ -177,7 +177,13 @@ class _Show:
         browser = Browser(self.stage.urls["front"])
         try:
             let_in = await browser.login(hostname_of(before), member_of(before))
+            # The gateways hear of it within their polling interval; until then a request finds a machine that may not wake.
             page = await browser.get(hostname_of(before), "/")
+            for _ in range(20):
+                if page.status_code == 403:
+                    break
+                await asyncio.sleep(0.5)
+                page = await browser.get(hostname_of(before), "/")
             self._promise(page.status_code == 403, f"the gate of a leaving tenant answered {page.status_code} (login {let_in})")
         finally:
             await browser.aclose()
@@ -220,7 +226,7 @@ class _Show:
         with Teller(self.console, "applying") as teller:
             outcome = await self.driver.up(teller)
         self._no_failures(outcome)
-        self.console.print(Text(f"  applied {len(outcome.changes)} changes in {outcome.seconds:.1f} s", style="dim"))
+        self.console.print(Text(f"  applied {len(resources(outcome.changes))} changes in {outcome.seconds:.1f} s", style="dim"))
         return outcome
 
     async def _change(self, tenant: str, *, only: set[str], exactly: int | None = None) -> None:
