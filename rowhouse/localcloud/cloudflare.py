@@ -28,7 +28,7 @@ from rowhouse.localcloud.cloudflare_keys import KEEP_PREVIOUS, TokenSigner
 from rowhouse.localcloud.cloudflare_people import AccessLog, People
 from rowhouse.localcloud.cloudflare_reply import ApiError, Json, Listing, answer, body_of, failure, no_route
 from rowhouse.localcloud.cloudflare_routes import Call, Verb, routes
-from rowhouse.localcloud.cloudflare_state import State, Switches, Token, hex_id
+from rowhouse.localcloud.cloudflare_state import Connector, State, Switches, Token, hex_id
 from rowhouse.localcloud.cloudflare_tunnels import Tunnels
 from rowhouse.localcloud.kernel import App, Fault, Faults, Journal, VendorMiddleware
 
@@ -120,7 +120,7 @@ class CloudflareVendor:
             "organization": state.organization,
             "tunnels": [self.tunnels.read(tunnel["id"]) for tunnel in state.tunnels],
             "tunnel_configs": state.tunnel_configs.all(),
-            "connectors": [asdict(connector) for there in state.connectors.values() for connector in there],
+            "connectors": [_connector(connector) for there in state.connectors.values() for connector in there],
             "users": state.users.all(),
             "logins": [login.row for login in state.logins],
         }
@@ -202,6 +202,10 @@ class _Endpoint:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         response = await self.vendor.answer(Request(scope, receive), self.verbs)
         await response(scope, receive, send)
+
+
+def _connector(connector: Connector) -> Json:
+    return {name: value for name, value in asdict(connector).items() if name != "secret"}
 
 
 def _without_secrets(path: str, text: str) -> str:

@@ -79,7 +79,8 @@ class Connector:
     tunnel_id: str
     origin: str
     opened_at: str
-    number: int
+    secret: str = field(repr=False)  # what it was started with
+    ended: bool = False  # its process is gone: it does not come back
 
 
 @dataclass(frozen=True)

@@ -11,6 +11,7 @@ import hmac
 import json
 import secrets
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any
 
 from rowhouse.localcloud.cloudflare_reply import ApiError, Json, Listing, conflict, not_found, paged
@@ -18,6 +19,7 @@ from rowhouse.localcloud.cloudflare_state import Connector, State, new_uuid
 
 __all__ = ["Tunnels"]
 
+_REDIAL_S = 5.0
 _CONNECTIONS = 4  # cloudflared keeps four connections to two data centres
 _CATCH_ALL = (
     "Bad Configuration: Validation failed: The last ingress rule must match all URLs (i.e. it should not have a hostname or path filter)"
@@ -30,7 +32,7 @@ class Tunnels:
     def __init__(self, state: State) -> None:
         """Serve the tunnels on the state's shelf."""
         self.state = state
-        self._numbers = 0
+        self._seen: set[str] = set()  # tunnels that something was ever connected to
 
     def create(self, body: Any) -> Json:
         """A new tunnel, inactive until something connects.
@@ -156,12 +158,13 @@ class Tunnels:
         ]
 
     def disconnect_all(self, key: str, query: Mapping[str, str]) -> Json:
-        """Drop the connections of one connector (`client_id`) or of all."""
+        """Drop the connections of one connector (`client_id`) or of all; a process that still runs dials again."""
         self._alive(key)
         wanted = query.get("client_id")
         for connector in list(self.state.connectors.get(key, [])):
             if wanted in {None, "", connector.id}:
-                self._disconnect(connector)
+                self._drop(connector)
+                self.state.clock.call_later(_REDIAL_S, partial(self._register, connector))
         return {}
 
     def connect(self, tunnel_token: str, origin: str) -> Callable[[], None]:
@@ -178,18 +181,32 @@ class Tunnels:
         known = self.state.tunnel_secrets.get(key, "")
         if account != self.state.account or tunnel is None or tunnel["deleted_at"] or not hmac.compare_digest(known, secret):
             raise ValueError("Unauthorized: Failed to get tunnel")
-        there = self.state.connectors.setdefault(key, [])
         limit = self.state.switches.connectors
-        if limit is not None and len(there) >= limit:
+        if limit is not None and len(self.state.connectors.get(key, [])) >= limit:
             raise ValueError(f"Unauthorized: a tunnel has at most {limit} replicas")
-        self._numbers += 1
-        connector = Connector(new_uuid(), key, origin.rstrip("/"), self.state.stamp(), self._numbers)
+        connector = Connector(new_uuid(), key, origin.rstrip("/"), self.state.stamp(), secret)
+        self._register(connector)
+        return partial(self._end, connector)
+
+    def _register(self, connector: Connector) -> None:
+        """Make a connector live, unless its process, its tunnel or its secret is gone."""
+        key = connector.tunnel_id
+        tunnel, there = self.state.tunnels.get(key), self.state.connectors.setdefault(key, [])
+        if connector.ended or connector in there or tunnel is None or tunnel["deleted_at"]:
+            return
+        if not hmac.compare_digest(self.state.tunnel_secrets[key], connector.secret):
+            return
+        connector.opened_at = self.state.stamp()
         if not there:
             self.state.tunnels.put(key, {**tunnel, "conns_active_at": connector.opened_at, "conns_inactive_at": None})
         there.append(connector)
-        return lambda: self._disconnect(connector)
+        self._seen.add(key)
 
-    def _disconnect(self, connector: Connector) -> None:
+    def _end(self, connector: Connector) -> None:
+        connector.ended = True
+        self._drop(connector)
+
+    def _drop(self, connector: Connector) -> None:
         there = self.state.connectors.get(connector.tunnel_id, [])
         if connector not in there:
             return
@@ -220,8 +237,7 @@ class Tunnels:
 
     def _view(self, tunnel: Json) -> Json:
         there = self.state.connectors.get(tunnel["id"], [])
-        ever = tunnel["conns_active_at"] is not None or tunnel["conns_inactive_at"] != tunnel["created_at"]
-        status = "healthy" if there else "down" if ever else "inactive"
+        status = "healthy" if there else "down" if tunnel["id"] in self._seen else "inactive"
         return {**tunnel, "status": status, "connections": [row for connector in there for row in _connections(connector)]}
 
     @staticmethod

@@ -210,6 +210,8 @@ def test_the_dump_holds_every_kind_and_no_secret():
     token = api.ok("POST", f"{A}/access/service_tokens", {"name": "monitor"})
     tunnel = api.tunnel()
     opened = api.ok("GET", f"{A}/cfd_tunnel/{tunnel['id']}/token")
+    api.vendor.connect(opened, "http://127.0.0.1:1")
+    assert api.vendor.state.tunnel_secrets[tunnel["id"]] not in str(api.vendor.dump())
     api.app(policies=[api.policy()])
     api.record()
     dump = api.vendor.dump()

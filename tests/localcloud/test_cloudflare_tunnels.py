@@ -55,6 +55,34 @@ def test_11_connections_can_be_ended_by_the_api_one_connector_or_all():
     assert api.ok("GET", path) == []
 
 
+def test_a_process_whose_connections_were_ended_dials_again_while_it_runs():
+    api = Api()
+    tunnel = api.tunnel()
+    running = api.vendor.connect(_token(api, tunnel), "http://127.0.0.1:1")
+    stopped = api.vendor.connect(_token(api, tunnel), "http://127.0.0.1:2")
+    path = f"{TUNNELS}/{tunnel['id']}/connections"
+    api.ok("DELETE", path)
+    stopped()
+    api.advance(10)
+    assert [connector["origin"] for connector in api.vendor.dump()["connectors"]] == ["http://127.0.0.1:1"]
+    assert len(api.ok("GET", path)) == 1
+    api.ok("DELETE", path)
+    api.ok("PATCH", f"{TUNNELS}/{tunnel['id']}", {"tunnel_secret": base64.b64encode(b"y" * 32).decode()})
+    api.advance(10)
+    assert api.ok("GET", path) == []
+    running()
+
+
+def test_a_tunnel_deleted_after_its_connections_were_ended_stays_deleted():
+    api = Api()
+    tunnel = api.tunnel()
+    api.vendor.connect(_token(api, tunnel), "http://127.0.0.1:1")
+    api.ok("DELETE", f"{TUNNELS}/{tunnel['id']}/connections")
+    api.ok("DELETE", f"{TUNNELS}/{tunnel['id']}")
+    api.advance(10)
+    assert api.ok("GET", f"{TUNNELS}/{tunnel['id']}")["status"] == "down"
+
+
 def test_11_a_deleted_tunnel_stays_readable_and_lists_honour_is_deleted():
     api = Api()
     gone, kept = api.tunnel("gone"), api.tunnel("kept")
