@@ -9,7 +9,6 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from dataclasses import asdict
-from datetime import timedelta
 from typing import Any
 
 from starlette.applications import Starlette
@@ -24,7 +23,7 @@ from rowhouse.localcloud.cloudflare_analytics import Analytics
 from rowhouse.localcloud.cloudflare_directory import Groups, IdentityProviders, Organization, ServiceTokens
 from rowhouse.localcloud.cloudflare_dns import DnsRecords
 from rowhouse.localcloud.cloudflare_guard import Guard
-from rowhouse.localcloud.cloudflare_keys import KEEP_PREVIOUS, TokenSigner
+from rowhouse.localcloud.cloudflare_keys import TokenSigner
 from rowhouse.localcloud.cloudflare_people import AccessLog, People
 from rowhouse.localcloud.cloudflare_reply import ApiError, Json, Listing, answer, body_of, failure, no_route
 from rowhouse.localcloud.cloudflare_routes import Call, Verb, routes
@@ -148,10 +147,6 @@ class CloudflareVendor:
             "permissions": ["#zone:read", "#dns_records:edit", "#dns_records:read"],
             "plan": {"id": "0feeeeeeeeeeeeeeeeeeeeeeeeeeeeee", "name": "Free Website", "price": 0, "currency": "USD", "legacy_id": "free"},
         }
-
-    def key_overlap(self) -> timedelta:
-        """How long the previous Access key stays valid."""
-        return KEEP_PREVIOUS
 
     def _starlette(self) -> Starlette:
         by_path: dict[str, dict[str, Verb]] = {}
