@@ -115,12 +115,15 @@ def flat(folder: Path, counts: list[int]) -> dict[str, Any]:
     figures: dict[str, Any] = {}
     fixed: dict[str, float] = {}
     for count in [1, *counts]:
-        box = sandbox(folder / str(count), MEMORY_QUICK="1", BENCH_COUNT=str(count))
-        box.program(PROGRAM)
-        first = asyncio.run(engine.up(box.project, "dev", box.options()))
-        again = asyncio.run(engine.up(box.project, "dev", box.options()))
-        gone = asyncio.run(engine.destroy(box.project, "dev", box.options()))
-        spent = {"first_up": first.engine_cpu_s, "no_change": again.engine_cpu_s, "destroy": gone.engine_cpu_s}
+        spent: dict[str, float] = {}
+        for turn in range(3 if count <= 100 else 1):  # a short run is mostly start and end: the best of three
+            box = sandbox(folder / f"{count}-{turn}", MEMORY_QUICK="1", BENCH_COUNT=str(count))
+            box.program(PROGRAM)
+            first = asyncio.run(engine.up(box.project, "dev", box.options()))
+            again = asyncio.run(engine.up(box.project, "dev", box.options()))
+            gone = asyncio.run(engine.destroy(box.project, "dev", box.options()))
+            for verb, result in (("first_up", first), ("no_change", again), ("destroy", gone)):
+                spent[verb] = min(result.engine_cpu_s, spent.get(verb, result.engine_cpu_s))
         fixed = fixed or spent
         if count > 1:
             figures[str(count)] = {

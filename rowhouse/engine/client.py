@@ -6,13 +6,14 @@ secrets echoes. Does not: start processes (see `plugins`) or decide (see `planne
 
 from __future__ import annotations
 
+import contextlib
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import grpc
 from google.protobuf.empty_pb2 import Empty
 from google.rpc import status_pb2
-from pulumi.runtime.proto import provider_pb2, provider_pb2_grpc
+from pulumi.runtime.proto import plugin_pb2, provider_pb2, provider_pb2_grpc
 
 from rowhouse.engine.errors import InitFailed, PluginError, ProviderError
 from rowhouse.engine.properties import UNKNOWN_TEXT, Properties, bare, decode, encode, mark_like, redacted
@@ -83,6 +84,11 @@ class ProviderClient:
                 raise PluginError(f"the plugin {self.package} refused the handshake: {error.details()}") from error
         else:
             self.secrets, self.references = answer.accept_secrets, answer.accept_resources
+
+    async def attach(self, engine: str) -> None:
+        """Tell a provider that somebody else started where the engine is; one that does not know the call needs none."""
+        with contextlib.suppress(grpc.aio.AioRpcError):
+            await self._stub.Attach(plugin_pb2.PluginAttach(address=engine))
 
     async def check_config(self, urn: str, olds: Properties, news: Properties) -> Properties:
         """The provider's configuration, judged. Raises: ProviderError."""

@@ -13,7 +13,7 @@ from urllib.parse import unquote, urlsplit
 
 from rowhouse.engine.errors import EngineError, Unsupported
 from rowhouse.engine.properties import Properties, decode
-from rowhouse.engine.urns import Alias
+from rowhouse.engine.urns import STACK_TYPE, Alias
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -61,6 +61,7 @@ class Goal:
 def goal_from(request: Any, root: Path) -> Goal:
     """The goal of a RegisterResource request; source positions are told relative to `root`. Raises: Unsupported."""
     what = f"of {request.type} '{request.name}'"
+    _refuse_own(request)
     refused = [
         (request.remote, "remote components"),
         (request.transforms, "transforms"),
@@ -102,6 +103,7 @@ def goal_from(request: Any, root: Path) -> Goal:
 
 def read_goal_from(request: Any, root: Path) -> Goal:
     """The goal of a ReadResource request; `import_id` is the id to read."""
+    _refuse_own(request)
     if request.packageRef:
         raise Unsupported(f"parameterized packages of {request.type} '{request.name}'")
     return Goal(
@@ -117,6 +119,12 @@ def read_goal_from(request: Any, root: Path) -> Goal:
         import_id=request.id,
         source_position=_position(request, root),
     )
+
+
+def _refuse_own(request: Any) -> None:
+    """Pulumi's own resources, such as references to other stacks, are served by the CLI itself."""
+    if request.type.startswith("pulumi:pulumi:") and request.type != STACK_TYPE:
+        raise Unsupported(f"{request.type} ('{request.name}')")
 
 
 def seconds(text: str) -> float:

@@ -149,6 +149,8 @@ class Monitor(resource_pb2_grpc.ResourceMonitorServicer, engine_pb2_grpc.EngineS
         run = self._run
         if request.packageRef:
             await self._refuse(context, Unsupported(f"parameterized packages of the function {request.tok}"))
+        if request.tok.startswith("pulumi:pulumi:"):
+            await self._refuse(context, Unsupported(f"the function {request.tok}"))
         args = decode(request.args)
         if not run.dry_run and has_unknown(args):
             return pb.ResourceInvokeResponse(unknown=True)  # an argument comes from a resource that failed

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from rowhouse.engine.project import Project
+    from rowhouse.wire.kit import Provider
 
 _START_S = 60.0
 _CANCEL_S = 1.0
@@ -40,6 +41,7 @@ class Plugin:
         self.builtin = False
         self._process: asyncio.subprocess.Process | None = None
         self._server: grpc.aio.Server | None = None
+        self._provider: Provider | None = None
         self._drains: list[asyncio.Task[None]] = []
 
     @property
@@ -48,11 +50,14 @@ class Plugin:
         return self._process.pid if self._process else None
 
     async def stop(self) -> None:
-        """Cancel, interrupt, and kill what is left after 5 s."""
-        await self.client.cancel(_CANCEL_S)
+        """Cancel, interrupt, and kill what is left after 5 s. A provider that somebody else started is only let go."""
+        if self._process is not None or self._server is not None:
+            await self.client.cancel(_CANCEL_S)
         await self.client.channel.close(None)
         if self._server is not None:
             await self._server.stop(0.5)
+        if self._provider is not None:
+            await self._provider.close()
         process = self._process
         if process is not None:
             if process.returncode is None:
@@ -78,6 +83,7 @@ async def start(package: str, version: str, project: Project, engine: str, env: 
     port = _debug_port(package, env)
     if port is not None:
         plugin = Plugin(_connect(package, port))
+        await plugin.client.attach(engine)
     elif path := find(package, version, project, env):
         plugin = await _spawn(package, path, project, engine, env)
     else:
@@ -184,7 +190,7 @@ async def _builtin(package: str, version: str, env: Mapping[str, str]) -> Plugin
     server, port = await serve(provider)
     plugin = Plugin(_connect(package, port))
     plugin.builtin = True
-    plugin._server = server  # noqa: SLF001  # made here
+    plugin._server, plugin._provider = server, provider  # noqa: SLF001  # made here
     return plugin
 
 

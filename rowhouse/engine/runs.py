@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import inspect
 import time
-from contextlib import AsyncExitStack, nullcontext
+from contextlib import AsyncExitStack, nullcontext, suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -82,7 +82,8 @@ class Session:
         except BaseException:
             program.kill()
             await run.providers.cancel()
-            await asyncio.wait_for(self.monitor.quiet(), _GRACE_S)
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self.monitor.quiet(), _GRACE_S)
             raise
         await self.monitor.quiet()
         if code:

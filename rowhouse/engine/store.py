@@ -12,6 +12,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from rowhouse.engine import checkpoint, journal
+from rowhouse.engine.errors import StateError
 from rowhouse.engine.secrets import SecretsManager, find_passphrase
 from rowhouse.engine.state import State, from_document, to_document
 
@@ -190,7 +191,11 @@ class StackStore:
         parts = checkpoint.document([], self._pending_documents(), self.secrets.salt if self._has_salt else None)
         parts = {"version": 3, "serial": self._serial, "deployment": parts["deployment"]}
         ordered = checkpoint.ordered(self.resources.values())
-        self.checkpoint_bytes = checkpoint.write(self.folder / "checkpoint.json", parts, map(self.document_of, ordered))
+        path = self.folder / "checkpoint.json"
+        try:
+            self.checkpoint_bytes = checkpoint.write(path, parts, map(self.document_of, ordered))
+        except OSError as error:
+            raise StateError(f"{path} cannot be written ({error.strerror}); the journal beside it keeps everything") from error
         (self.folder / "journal.jsonl").unlink(missing_ok=True)
         self._replayed = []
 

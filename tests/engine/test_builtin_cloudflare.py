@@ -136,7 +136,9 @@ def test_it_sends_what_the_published_plugin_was_seen_to_send() -> None:
             },
             CONFIG: {
                 **config_in,
-                "config": {"ingresses": [{"hostname": "acme.example.com", "service": "http://localhost:9090"}, {"service": "http_status:404"}]},
+                "config": {
+                    "ingresses": [{"hostname": "acme.example.com", "service": "http://localhost:9090"}, {"service": "http_status:404"}]
+                },
             },
             DNS: {**DNS_INPUTS, "comment": "tenant=acme v2"},
             APP: {**APP_INPUTS, "name": "acme-2", "sessionDuration": "12h"},

@@ -104,7 +104,10 @@ def test_options_it_does_not_have_are_refused_by_name(option: str) -> None:
     [
         ('Thing("a", opts=O(replace_with=[Thing("b")]))', "replace_with"),
         ('pulumi.runtime.register_resource_transform(lambda args: None)\nThing("a")', "transforms"),
-        ('Thing("a", opts=O(hooks=pulumi.ResourceHookBinding(before_create=[pulumi.ResourceHook("h", lambda args: None)])))', "resource hooks"),
+        (
+            'Thing("a", opts=O(hooks=pulumi.ResourceHookBinding(before_create=[pulumi.ResourceHook("h", lambda args: None)])))',
+            "resource hooks",
+        ),
         ('Thing("a", value=pulumi.StringAsset("x"))', "assets"),
     ],
 )
@@ -513,7 +516,11 @@ def test_a_plugin_killed_before_or_after_its_effect_converges_at_the_next_run(bo
     box.cloud.fault()
     assert box.up().ok
     assert pending(box) == []
-    wanted: dict[str, dict[str, Any]] = {"create": {"a-1": {"size": 1, "value": 1}}, "update": {"a-1": {"size": 1, "value": 2}}, "delete": {}}
+    wanted: dict[str, dict[str, Any]] = {
+        "create": {"a-1": {"size": 1, "value": 1}},
+        "update": {"a-1": {"size": 1, "value": 2}},
+        "delete": {},
+    }
     assert box.cloud.objects() == wanted[verb]
 
 
