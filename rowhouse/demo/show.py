@@ -205,9 +205,10 @@ class _Show:
 
     async def _stay(self, found: list[Row]) -> None:
         self._title("Still up", "Stop it with Ctrl-C.")
+        tenants = tenants_in(await self.driver.export())
         for row in found:
-            if row.state != "missing":
-                self.console.print(f"  {row.url}/   as {member_of(row)}", markup=False)
+            closed = "" if tenants[row.tenant]["state"] == "active" else f"   (gate closed: {tenants[row.tenant]['state']})"
+            self.console.print(f"  {row.url}/   as {member_of(row)}{closed}", markup=False)
         self.console.print(
             f"  login codes arrive at {self.stage.urls['front']}/mailbox; the vendors' side is at {self.stage.urls['control']}/",
             markup=False,
