@@ -99,7 +99,7 @@ class Thing:
             failures.append(CheckFailure("value", "not allowed here"))
         return {"size": 1, **news}, failures
 
-    async def diff(self, ctx: Any, id: str, old_inputs: dict[str, Any], old_outputs: dict[str, Any], news: dict[str, Any]) -> Diff:
+    async def diff(self, ctx: Any, object_id: str, old_inputs: dict[str, Any], old_outputs: dict[str, Any], news: dict[str, Any]) -> Diff:
         paths: dict[str, Kind] = {}
         for key in {*old_inputs, *news}:
             before, after = old_inputs.get(key), news.get(key)
@@ -108,45 +108,45 @@ class Thing:
                 paths[key] = Kind(kind.value + (key in {"key", "slot"}))
         return Diff(paths, delete_before_replace="slot" in paths)
 
-    def outputs(self, name: str, id: str, inputs: dict[str, Any]) -> dict[str, Any]:
-        return {**inputs, "thingId": id, "token": Secret(f"token-of-{name}")}
+    def outputs(self, name: str, object_id: str, inputs: dict[str, Any]) -> dict[str, Any]:
+        return {**inputs, "thingId": object_id, "token": Secret(f"token-of-{name}")}
 
     async def create(self, ctx: Any, inputs: dict[str, Any]) -> tuple[str, dict[str, Any]]:
         if ctx.preview:
             return "", {**inputs, "thingId": UNKNOWN, "token": Secret(UNKNOWN)}
         self.cloud.log("create", ctx.name, inputs=inputs)
         fault = await self._fault("create", ctx)
-        id = self.cloud.find(ctx.urn, inputs) or self.cloud.new_id(ctx.name)
-        self.cloud.put(id, {"urn": ctx.urn, "inputs": inputs})
+        object_id = self.cloud.find(ctx.urn, inputs) or self.cloud.new_id(ctx.name)
+        self.cloud.put(object_id, {"urn": ctx.urn, "inputs": inputs})
         await self._after(fault)
         if fault == "partial":
-            raise InitFailed(id, self.outputs(ctx.name, id, inputs), ["it does not start"])
-        return id, self.outputs(ctx.name, id, inputs)
+            raise InitFailed(object_id, self.outputs(ctx.name, object_id, inputs), ["it does not start"])
+        return object_id, self.outputs(ctx.name, object_id, inputs)
 
-    async def read(self, ctx: Any, id: str, inputs: dict[str, Any], outputs: dict[str, Any]) -> Found | None:
-        self.cloud.log("read", ctx.name, id=id)
-        document = self.cloud.get(id)
+    async def read(self, ctx: Any, object_id: str, inputs: dict[str, Any], outputs: dict[str, Any]) -> Found | None:
+        self.cloud.log("read", ctx.name, id=object_id)
+        document = self.cloud.get(object_id)
         if document is None:
             return None
-        return Found(id, document["inputs"], self.outputs(ctx.name, id, document["inputs"]))
+        return Found(object_id, document["inputs"], self.outputs(ctx.name, object_id, document["inputs"]))
 
     async def update(
-        self, ctx: Any, id: str, old_inputs: dict[str, Any], old_outputs: dict[str, Any], news: dict[str, Any]
+        self, ctx: Any, object_id: str, old_inputs: dict[str, Any], old_outputs: dict[str, Any], news: dict[str, Any]
     ) -> dict[str, Any]:
         if ctx.preview:
             return {**old_outputs, **news}
         self.cloud.log("update", ctx.name, inputs=news)
         fault = await self._fault("update", ctx)
-        self.cloud.put(id, {"urn": ctx.urn, "inputs": news})
+        self.cloud.put(object_id, {"urn": ctx.urn, "inputs": news})
         await self._after(fault)
         if fault == "partial":
-            raise InitFailed(id, self.outputs(ctx.name, id, news), ["it does not restart"])
-        return self.outputs(ctx.name, id, news)
+            raise InitFailed(object_id, self.outputs(ctx.name, object_id, news), ["it does not restart"])
+        return self.outputs(ctx.name, object_id, news)
 
-    async def delete(self, ctx: Any, id: str, inputs: dict[str, Any], outputs: dict[str, Any]) -> None:
-        self.cloud.log("delete", ctx.name, id=id)
+    async def delete(self, ctx: Any, object_id: str, inputs: dict[str, Any], outputs: dict[str, Any]) -> None:
+        self.cloud.log("delete", ctx.name, id=object_id)
         fault = await self._fault("delete", ctx)
-        self.cloud.drop(id)
+        self.cloud.drop(object_id)
         await self._after(fault)
 
     async def _fault(self, verb: str, ctx: Any) -> str:

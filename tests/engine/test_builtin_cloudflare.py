@@ -11,8 +11,9 @@ from typing import Any
 import httpx
 import pytest
 
-from rowhouse.engine.builtin.cloudflare import CloudflareProvider, _located
+from rowhouse.engine.builtin.cloudflare import CloudflareProvider
 from rowhouse.engine.builtin.cloudflare_api import Api, ApiError
+from rowhouse.engine.builtin.cloudflare_base import located
 from rowhouse.engine.builtin.cloudflare_shapes import paths, sdk_name, seen, wire_name
 from rowhouse.wire.contract import Context, Refused
 from rowhouse.wire.values import UNKNOWN
@@ -296,7 +297,7 @@ def test_an_import_id_is_enough_by_itself() -> None:
     found = stage.run(lambda: stage.provider.resources[DNS].read(stage.ctx(DNS), f"{ZONE}/r", {}, {}))
     assert found.inputs == {"zoneId": ZONE, "name": "x.example", "type": "A", "ttl": 300, "content": "192.0.2.7", "proxied": False}
     with pytest.raises(Refused, match="zoneId"):
-        _located("r", {}, "zoneId")
+        located("r", {}, "zoneId")
 
 
 @pytest.mark.parametrize(
