@@ -49,6 +49,8 @@ class Clients:
         self._fly: Fly | None = None
         self._stripe: Stripe | None = None
         self._store = store
+        self.newborn_customers: set[str] = set()
+        """Customers that this very process made and that have no subscription yet, so that none needs to be looked for."""
         self._secrets = {self.environment[name] for name in _CREDENTIALS if len(self.environment.get(name, "")) >= _SHORTEST}
 
     @property

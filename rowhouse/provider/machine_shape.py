@@ -130,7 +130,7 @@ def observed_inputs(machine: Props, app: str, known: Props) -> Props:
         if not found["running"]:
             found["autostart"] = None  # it was switched off because the machine is kept stopped
         found["metadata"] = {k: v for k, v in found["metadata"].items() if not k.startswith("fly_")}
-    seen.update({name: value for name, value in found.items() if value not in (None, {}, [])})
+    seen.update({name: value for name, value in found.items() if value not in (None, {}, []) or (name in known and known[name] == value)})
     return seen
 
 

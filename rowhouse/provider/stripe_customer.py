@@ -51,10 +51,11 @@ class Customer(Declared):
             return min(ours, key=lambda found: (found.get("created") or 0, found["id"]), default=None)
 
         key = idempotency_key(ctx, "customer", params)
-        customer = await create(ctx, stripe, _PATH, params, key=key, look=look, alive=lambda found: not found.get("deleted"))
-        if customer.get("name") != inputs["name"] or any(
-            (customer.get("metadata") or {}).get(k) != v for k, v in inputs["metadata"].items()
-        ):
+        customer, fresh = await create(ctx, stripe, _PATH, params, key=key, look=look, alive=lambda found: not found.get("deleted"))
+        if fresh:
+            self._clients.newborn_customers.add(customer["id"])
+        theirs = customer.get("metadata") or {}
+        if customer.get("name") != inputs["name"] or any(theirs.get(name) != value for name, value in inputs["metadata"].items()):
             await stripe.post(f"{_PATH}/{customer['id']}", params)
         return customer["id"], {"customerId": customer["id"]}
 

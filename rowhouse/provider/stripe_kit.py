@@ -48,8 +48,8 @@ async def create(
     look: Callable[[], Awaitable[Props | None]],
     alive: Callable[[Props], bool],
     look_first: bool = True,
-) -> Props:
-    """The object: an earlier attempt's, or a new one.
+) -> tuple[Props, bool]:
+    """The object, an earlier attempt's or a new one; and whether this very request made it.
 
     Stripe replays a stored answer for a key for a day, a 500 and an object that was deleted since included. So after a 5xx we look and
     take another key, and an answer that is not fresh is checked against the object itself.
@@ -59,7 +59,7 @@ async def create(
         if looks:
             found = await look()
             if found is not None:
-                return found
+                return found, False
         looks = True
         try:
             made, replayed = await stripe.post_once(path, params, key=attempt_key)
@@ -70,10 +70,10 @@ async def create(
             pause_s *= 2
         else:
             if not replayed:
-                return made
+                return made, True
             now = await stripe.get(f"{path}/{made['id']}")
             if now is not None and alive(now):
-                return now
+                return now, False
             looks = False
         attempt_key = f"{key}:{secrets.token_hex(6)}"
     raise AssertionError

@@ -69,7 +69,7 @@ class Meter(Declared):
             return await stripe.post(f"{_PATH}/{same['id']}/reactivate", {}) if same is not None else None
 
         key = idempotency_key(ctx, "meter", params)
-        meter = await create(ctx, stripe, _PATH, params, key=key, look=look, alive=lambda found: found.get("status") == "active")
+        meter, _ = await create(ctx, stripe, _PATH, params, key=key, look=look, alive=lambda found: found.get("status") == "active")
         await self._name(meter, inputs)
         return meter["id"], {"meterId": meter["id"]}
 

@@ -122,7 +122,7 @@ class Price(Declared):
             return None
 
         key = idempotency_key(ctx, "price", params)
-        price = await create(ctx, stripe, _PATH, params, key=key, look=look, alive=lambda found: bool(found.get("active")))
+        price, _ = await create(ctx, stripe, _PATH, params, key=key, look=look, alive=lambda found: bool(found.get("active")))
         if (price.get("metadata") or {}) != inputs["metadata"] or (price.get("nickname") or None) != inputs.get("nickname"):
             gone = dict.fromkeys(price.get("metadata") or {}, "")
             metadata = {**gone, **inputs["metadata"]}

@@ -50,7 +50,9 @@ class Product(Declared):
         key = idempotency_key(ctx, "product", params)
         try:
             # Stripe refuses a second product of the id, so there is no need to look first.
-            found = await create(ctx, stripe, _PATH, params, key=key, look=look, alive=lambda one: not one.get("deleted"), look_first=False)
+            found, _ = await create(
+                ctx, stripe, _PATH, params, key=key, look=look, alive=lambda one: not one.get("deleted"), look_first=False
+            )
         except VendorError as error:
             taken = await look() if error.status in {400, 409} else None
             if taken is None:

@@ -85,7 +85,9 @@ class Subscription(Declared):
 
         Not `active`: nothing is begun; the last one is named, or `none/<customer>` where there never was one.
         """
-        ours = await self._ours(inputs)
+        newborn = self._clients.newborn_customers
+        ours = [] if inputs["customer"] in newborn else await self._ours(inputs)
+        newborn.discard(inputs["customer"])  # a second attempt looks, as a new process does
         live = _live(ours)
         if not inputs["active"]:
             if live is not None:
@@ -116,9 +118,10 @@ class Subscription(Declared):
 
         # The number of those that came before makes the key of a return different from that of the first time.
         key = idempotency_key(ctx, "subscription", params, len(ours))
-        return await create(
+        begun, _ = await create(
             ctx, stripe, _PATH, params, key=key, look=look, alive=lambda found: found.get("status") not in _ENDED, look_first=False
         )
+        return begun
 
     async def _prices(self, ctx: Context, inputs: Props) -> list[str]:
         """The ids of the items' prices; a lookup key is resolved to the active price that holds it now."""
@@ -152,7 +155,7 @@ class Subscription(Declared):
 
     async def _wanted(self, ctx: Context, found: Props, news: Props) -> list[str]:
         """The ids of the prices that should be there; a lookup key that the subscription already has costs no request."""
-        held = {item["price"].get("lookup_key"): item["price"]["id"] for item in _entries(found)}
+        held = {item["price"]["lookup_key"]: item["price"]["id"] for item in _entries(found) if item["price"].get("lookup_key")}
         known = {**news, "items": [{"price": held[i["lookupKey"]]} if i.get("lookupKey") in held else i for i in news["items"]]}
         return await self._prices(ctx, known)
 

@@ -150,6 +150,12 @@ class Provider(provider_pb2_grpc.ResourceProviderServicer):
 
         return await self._answer(context, ctx, call())
 
+    async def _absent(self, request: Any, context: Any) -> Any:  # noqa: ARG002  # the generated base names its arguments
+        await context.abort(grpc.StatusCode.UNIMPLEMENTED, f"the package {self.name} does not do this")
+
+    # Said plainly, because the generated base raises an exception that ends up as a traceback in the engine's log.
+    Parameterize = Construct = Call = GetMapping = GetMappings = _absent
+
     # -- resources ---------------------------------------------------------------------------------
 
     async def Check(self, request: Any, context: Any) -> Any:  # noqa: N802

@@ -12,6 +12,7 @@ from pulumi import CustomResource
 from rowhouse.provider.clients import Clients
 from rowhouse.provider.plugin import Rowhouse
 from rowhouse.provider.sdk import billing, edge, fly
+from rowhouse.provider.sdk.sealing import sealed
 from rowhouse.wire.fields import Declared
 
 CLASSES = [getattr(module, name) for module in (fly, billing, edge) for name in module.__all__]
@@ -53,10 +54,10 @@ def test_the_package_has_a_class_for_every_resource(monkeypatch: pytest.MonkeyPa
 
 def test_literal_secrets_become_secret_and_references_stay_readable(monkeypatch: pytest.MonkeyPatch) -> None:
     async def body() -> dict[str, Any]:  # an Output wants a running loop
-        return fly._sealed({"A": "env:X", "B": "file:y", "C": "literal"})
+        return sealed({"A": "env:X", "B": "file:y", "C": "literal"})
 
-    sealed = asyncio.run(body())
-    assert (sealed["A"], sealed["B"]) == ("env:X", "file:y")
-    assert not isinstance(sealed["C"], str)
+    found = asyncio.run(body())
+    assert (found["A"], found["B"]) == ("env:X", "file:y")
+    assert not isinstance(found["C"], str)
     _, _, opts = sent_by(fly.Secrets, monkeypatch)
     assert sorted(opts.additional_secret_outputs) == ["fingerprint", "values"]

@@ -406,3 +406,17 @@ def test_a_lost_log_message_fails_nothing() -> None:
         await provider.close()
 
     asyncio.run(main())
+
+
+def test_what_the_package_does_not_do_is_said_plainly() -> None:
+    async def body(engine: Engine, box: Box) -> None:
+        for method, request in (
+            ("Parameterize", pb.ParameterizeRequest()),
+            ("GetMapping", pb.GetMappingRequest()),
+            ("Construct", pb.ConstructRequest()),
+        ):
+            with pytest.raises(Failed, match="does not do this") as caught:
+                await engine._call(method, request)
+            assert caught.value.code == "UNIMPLEMENTED"
+
+    drive(body)

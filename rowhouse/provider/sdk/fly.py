@@ -1,7 +1,4 @@
-"""Fly resources for a Pulumi program.
-
-Does: names and types of inputs and outputs. Does not: anything else; the plugin does. Imports Pulumi alone.
-"""
+"""Fly resources for a Pulumi program: names and types of inputs and outputs, nothing else; the plugin does the work."""
 
 from __future__ import annotations
 
@@ -9,6 +6,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import pulumi
+
+from rowhouse.provider.sdk.sealing import sealed
 
 __all__ = ["App", "Ip", "Machine", "Secrets", "Volume"]
 
@@ -201,7 +200,7 @@ class Secrets(pulumi.CustomResource):
         """Register it; the arguments are the resource's inputs."""
         props: dict[str, Any] = {
             "app": app,
-            "values": _sealed(values),
+            "values": sealed(values),
             "version": None,
             "digests": None,
             "fingerprint": None,
@@ -399,14 +398,3 @@ class Machine(pulumi.CustomResource):
     @pulumi.getter(name="ready")
     def ready(self) -> pulumi.Output[bool]:
         return pulumi.get(self, "ready")  # type: ignore[no-any-return]
-
-
-def _sealed(values: Mapping[str, pulumi.Input[str]]) -> dict[str, pulumi.Input[str]]:
-    """The values with every literal made secret; references say only where a secret is, and stay readable in a preview."""
-
-    def sealed(value: pulumi.Input[str]) -> pulumi.Input[str]:
-        if isinstance(value, str) and value.startswith(("env:", "file:")):
-            return value
-        return pulumi.Output.secret(value)
-
-    return {name: sealed(value) for name, value in values.items()}
