@@ -347,5 +347,7 @@ class Lifecycle:
         return task
 
 
-async def _nothing() -> None:
-    return
+def _nothing() -> asyncio.Future[None]:
+    done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+    done.set_result(None)
+    return done
