@@ -15,7 +15,16 @@ from rowhouse.localcloud.stripe_errors import StripeError, invalid
 from rowhouse.localcloud.stripe_http import Call, Endpoint
 from rowhouse.localcloud.stripe_invoice_shape import Line, invoice_object, line_object
 from rowhouse.localcloud.stripe_lists import in_range, page, search_page
-from rowhouse.localcloud.stripe_params import INVOICE_FINALIZE, INVOICE_LIST, INVOICE_PAY, INVOICE_UPDATE, LINES_LIST, NONE, SEARCH
+from rowhouse.localcloud.stripe_params import (
+    INVOICE_CREATE,
+    INVOICE_FINALIZE,
+    INVOICE_LIST,
+    INVOICE_PAY,
+    INVOICE_UPDATE,
+    LINES_LIST,
+    NONE,
+    SEARCH,
+)
 from rowhouse.localcloud.stripe_pricing import amount_for, to_minor
 from rowhouse.localcloud.stripe_schema import check_count
 from rowhouse.localcloud.stripe_search import matcher
@@ -41,12 +50,14 @@ class Invoices:
         self.state, self.usage, self.tiers = state, usage, tiers
         self.lines: dict[str, list[Line]] = {}  # invoice -> what its lines are made of
         self.terms: dict[str, int] = {}  # invoice -> days until due
+        self.take_pending: Callable[[Json], list[Line]] = lambda _invoice: []  # invoice items that wait for this invoice
         self.on_paid: Callable[[Json], None] = lambda _invoice: None
         self.on_unpaid: Callable[[Json], None] = lambda _invoice: None
 
     def endpoints(self) -> list[Endpoint]:
         """The rows of the API."""
         return [
+            Endpoint("POST", "/v1/invoices", INVOICE_CREATE, self.create),
             Endpoint("GET", "/v1/invoices", INVOICE_LIST, self.list_all),
             Endpoint("GET", "/v1/invoices/search", SEARCH, self.search, search=True),
             Endpoint("GET", "/v1/invoices/{id}", NONE, lambda call: self.shown(call.id)),
@@ -66,17 +77,58 @@ class Invoices:
 
     # Writing
 
-    def draft(self, subscription: Json | None, customer: Json, lines: list[Line], reason: str, *, currency: str, now: int) -> Json:
+    def draft(self, subscription: Json, customer: Json, lines: list[Line], reason: str, *, currency: str, now: int) -> Json:
         """A new draft with its lines; nothing is scheduled."""
         invoice = invoice_object(self.state, customer, subscription, reason, currency=currency, now=now)
         if lines:
             invoice["period_start"] = min(line.start for line in lines)
             invoice["period_end"] = now
-        self.lines[invoice["id"]] = lines
-        if subscription and subscription["days_until_due"] is not None:
+        self.lines[invoice["id"]] = lines + self.take_pending(invoice)
+        if subscription["days_until_due"] is not None:
             self.terms[invoice["id"]] = subscription["days_until_due"]
         self._count(invoice)
         return self.state.put(self.state.invoices, invoice, "invoice.created")
+
+    def create(self, call: Call) -> Json:
+        """POST /v1/invoices: a draft by hand, with the customer's waiting invoice items when asked for."""
+        params = call.params
+        customer = self.state.customers.get(params["customer"], "customer")
+        sent = params.get("collection_method") == "send_invoice"
+        if sent and "days_until_due" not in params:
+            raise invalid("Missing required param: days_until_due.", "days_until_due", "parameter_missing")
+        if not sent and "days_until_due" in params:
+            raise invalid("`days_until_due` can only be set when `collection_method` is `send_invoice`.", "days_until_due")
+        now = self.state.timeline(customer["test_clock"]).now()
+        currency = params.get("currency") or customer["currency"] or "usd"
+        invoice = invoice_object(self.state, customer, None, "manual", currency=currency, now=now)
+        invoice["collection_method"] = params.get("collection_method", "charge_automatically")
+        invoice["description"] = params.get("description")
+        invoice["metadata"] = merge_metadata({}, params.get("metadata", {}))
+        if sent:
+            self.terms[invoice["id"]] = params["days_until_due"]
+        self.lines[invoice["id"]] = self.take_pending(invoice) if params.get("pending_invoice_items_behavior") == "include" else []
+        self._count(invoice)
+        self.state.put(self.state.invoices, invoice, "invoice.created")
+        if params.get("auto_advance"):
+            self.finalize_later(invoice)
+        return invoice
+
+    def add_line(self, invoice_id: str, line: Line, param: str) -> None:
+        """Put a line on a draft.
+
+        Raises: StripeError when there is no such invoice, or it is finalized.
+        """
+        invoice = self.state.invoices.get(invoice_id, param)
+        if invoice["status"] != "draft":
+            raise invalid("This invoice is no longer editable.", param, "invoice_not_editable")
+        self.lines[invoice_id].append(line)
+        self._count(invoice)
+
+    def drop_item(self, invoice_id: str, item_id: str) -> None:
+        """Take an invoice item's line off a draft."""
+        invoice = self._draft(invoice_id)
+        self.lines[invoice_id] = [line for line in self.lines[invoice_id] if line.invoice_item != item_id]
+        self._count(invoice)
 
     def finalize_later(self, invoice: Json) -> None:
         """Finalize when the hour of grace is over."""

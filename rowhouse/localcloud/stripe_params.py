@@ -18,6 +18,7 @@ __all__ = [
     "CUSTOMER_LIST",
     "CUSTOMER_UPDATE",
     "EVENT_LIST",
+    "INVOICE_CREATE",
     "INVOICE_FINALIZE",
     "INVOICE_ITEM_CREATE",
     "INVOICE_ITEM_LIST",
@@ -310,6 +311,42 @@ INVOICE_LIST: Table = {
     **_without("customer_account"),
 }
 LINES_LIST: Table = PAGE
+INVOICE_CREATE: Table = {
+    "auto_advance": Bool(),
+    "collection_method": _COLLECTION,
+    "currency": Str(3),
+    "customer": Str(required=True),
+    "days_until_due": Int(0),
+    "description": Str(),
+    "metadata": Metadata(),
+    "pending_invoice_items_behavior": Enum(("exclude", "include")),
+    **_without(
+        "account_tax_ids",
+        "application_fee_amount",
+        "automatic_tax",
+        "automatically_finalizes_at",
+        "custom_fields",
+        "customer_account",
+        "default_payment_method",
+        "default_source",
+        "default_tax_rates",
+        "discounts",
+        "due_date",
+        "effective_at",
+        "footer",
+        "from_invoice",
+        "issuer",
+        "number",
+        "on_behalf_of",
+        "payment_settings",
+        "rendering",
+        "shipping_cost",
+        "shipping_details",
+        "statement_descriptor",
+        "subscription",
+        "transfer_data",
+    ),
+}
 INVOICE_UPDATE: Table = {"metadata": Metadata(), "description": Str(unset=True), "auto_advance": Bool()}
 INVOICE_FINALIZE: Table = {"auto_advance": Bool()}
 INVOICE_PAY: Table = {

@@ -20,6 +20,7 @@ from rowhouse.localcloud.stripe_customers import Customers
 from rowhouse.localcloud.stripe_cycle import Cycle
 from rowhouse.localcloud.stripe_errors import no_such
 from rowhouse.localcloud.stripe_http import Call, Endpoint, Front
+from rowhouse.localcloud.stripe_invoice_items import InvoiceItems
 from rowhouse.localcloud.stripe_invoices import Invoices
 from rowhouse.localcloud.stripe_lists import expand, in_range, page
 from rowhouse.localcloud.stripe_meters import Meters
@@ -58,6 +59,7 @@ class StripeVendor:
         self.usage = Usage(self.state, summary_lag_s=summary_lag_s, report_lag_s=report_lag_s, refuse_bad_timestamps=refuse_bad_timestamps)
         self.catalog = Catalog(self.state)
         self.invoices = Invoices(self.state, self.usage, self.catalog.tiers)
+        self.invoice_items = InvoiceItems(self.state, self.invoices)
         self.cycle = Cycle(self.state, self.invoices)
         self.test_clocks = TestClocks(self.state, advance_lag_s=advance_lag_s)
         self.front = Front(
@@ -82,6 +84,7 @@ class StripeVendor:
             *self.usage.reports.endpoints(),
             *Subscriptions(self.state, self.cycle).endpoints(),
             *self.invoices.endpoints(),
+            *self.invoice_items.endpoints(),
             *self.test_clocks.endpoints(),
         ]
 

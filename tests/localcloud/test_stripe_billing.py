@@ -327,3 +327,55 @@ def test_an_open_invoice_can_be_voided_or_given_up_and_a_paid_one_cannot() -> No
         assert (await held.post(f"/v1/invoices/{invoice}/finalize")).status_code == 400
 
     run(body)
+
+
+def test_an_invoice_item_waits_for_the_next_invoice() -> None:
+    async def body(held: Bench) -> None:
+        clock, buyer = await on_clock(held, at(2026, 11, 1))
+        made = await subscribe(held, buyer, await licensed_price(held), **SENT, **ANCHOR)
+        params = {"customer": buyer["id"], "amount": 500, "currency": "usd", "description": "500 credits"}
+        item = await held.call(held.sdk.v1.invoice_items.create, params)
+        assert item.invoice is None
+        await advance(held, clock, at(2026, 12, 2))
+        first, renewal = await invoices_of(held, made)
+        assert (first["total"], renewal["total"]) == (2000, 2500)
+        line = next(line for line in renewal["lines"]["data"] if line["description"] == "500 credits")
+        assert line["parent"]["invoice_item_details"]["invoice_item"] == item.id
+        assert (await held.get(f"/v1/invoiceitems/{item.id}")).json()["invoice"] == renewal["id"]
+        assert (await held.http.delete(f"/v1/invoiceitems/{item.id}")).status_code == 400
+        await advance(held, clock, at(2027, 1, 2))
+        assert (await invoices_of(held, made))[-1]["total"] == 2000
+
+    run(body)
+
+
+def test_an_invoice_item_of_one_subscription_stays_off_the_others_invoices() -> None:
+    async def body(held: Bench) -> None:
+        clock, buyer = await on_clock(held, at(2026, 11, 1))
+        price = await licensed_price(held)
+        one, other = [await subscribe(held, buyer, price, **SENT, **ANCHOR) for _ in range(2)]
+        await held.make("/v1/invoiceitems", {"customer": buyer["id"], "amount": "7", "currency": "usd", "subscription": other["id"]})
+        await advance(held, clock, at(2026, 12, 2))
+        assert [(await invoices_of(held, made))[-1]["total"] for made in (one, other)] == [2000, 2007]
+
+    run(body)
+
+
+def test_an_invoice_by_hand_takes_items_when_asked_and_finalizes_to_open() -> None:
+    async def body(held: Bench) -> None:
+        buyer = await customer(held)
+        item = {"customer": buyer["id"], "currency": "usd", "unit_amount_decimal": "0.5", "quantity": "3"}
+        await held.make("/v1/invoiceitems", item)
+        bare = await held.make("/v1/invoices", {"customer": buyer["id"], **SENT})
+        assert (bare["status"], bare["total"], bare["billing_reason"]) == ("draft", 0, "manual")
+        full = await held.make("/v1/invoices", {"customer": buyer["id"], "pending_invoice_items_behavior": "include", **SENT})
+        assert full["total"] == 2
+        extra = await held.make("/v1/invoiceitems", {"customer": buyer["id"], "currency": "usd", "amount": "9", "invoice": full["id"]})
+        assert (await held.get(f"/v1/invoices/{full['id']}")).json()["total"] == 11
+        await held.http.delete(f"/v1/invoiceitems/{extra['id']}")
+        done = await held.call(held.sdk.v1.invoices.finalize_invoice, full["id"])
+        assert (done.status, done.total, done.number[-4:]) == ("open", 2, "0001")
+        assert (await held.call(held.sdk.v1.invoices.void_invoice, full["id"])).status == "void"
+        assert (await held.http.delete(f"/v1/invoices/{bare['id']}")).json()["deleted"] is True
+
+    run(body)

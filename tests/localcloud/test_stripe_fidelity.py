@@ -103,6 +103,7 @@ async def examples() -> dict[str, dict[str, Any]]:
             "subscription": made,
             "subscription_item": made["items"]["data"][0],
             "invoice": invoice,
+            "invoiceitem": await held.make("/v1/invoiceitems", {"customer": buyer["id"], "amount": "500", "currency": "usd"}),
             "line_item": invoice["lines"]["data"][0],
             "event": (await held.get("/v1/events")).json()["data"][0],
             "test_helpers.test_clock": clock,
@@ -133,7 +134,11 @@ def sdk_params(module: str, name: str) -> tuple[set[str], set[str]]:
 
 
 # What Stripe requires though the SDK's type does not say so (either of two, in the SDK's eyes).
-REQUIRED_ANYWAY = {"SubscriptionCreateParams": {"customer", "items"}, "InvoiceItemCreateParams": {"customer", "currency"}}
+REQUIRED_ANYWAY = {
+    "SubscriptionCreateParams": {"customer", "items"},
+    "InvoiceItemCreateParams": {"customer", "currency"},
+    "InvoiceCreateParams": {"customer"},
+}
 
 
 @pytest.mark.parametrize(
@@ -161,6 +166,9 @@ REQUIRED_ANYWAY = {"SubscriptionCreateParams": {"customer", "items"}, "InvoiceIt
         (tables.SUBSCRIPTION_LIST, "_subscription_list_params.py", "SubscriptionListParams"),
         (tables.ITEM_LIST, "_subscription_item_list_params.py", "SubscriptionItemListParams"),
         (tables.INVOICE_LIST, "_invoice_list_params.py", "InvoiceListParams"),
+        (tables.INVOICE_CREATE, "_invoice_create_params.py", "InvoiceCreateParams"),
+        (tables.INVOICE_ITEM_CREATE, "_invoice_item_create_params.py", "InvoiceItemCreateParams"),
+        (tables.INVOICE_ITEM_LIST, "_invoice_item_list_params.py", "InvoiceItemListParams"),
         (tables.INVOICE_FINALIZE, "_invoice_finalize_invoice_params.py", "InvoiceFinalizeInvoiceParams"),
         (tables.INVOICE_PAY, "_invoice_pay_params.py", "InvoicePayParams"),
         (tables.CLOCK_CREATE, "test_helpers/_test_clock_create_params.py", "TestClockCreateParams"),
