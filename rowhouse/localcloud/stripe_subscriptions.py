@@ -91,6 +91,8 @@ class Subscriptions:
         for name in ("collection_method", "days_until_due", "default_payment_method", "description", "cancel_at_period_end"):
             if name in params:
                 after[name] = params[name]
+        if "default_payment_method" in params:
+            self.state.cards[before["customer"]] = params["default_payment_method"]
         if after["collection_method"] == "charge_automatically":
             after["days_until_due"] = None
         if "cancel_at_period_end" in params:
@@ -136,11 +138,14 @@ class Subscriptions:
                 continue
             if not in_range(subscription["created"], params.get("created")):
                 continue
-            full = shown(self.state, subscription)
-            if "price" in params and all(item["price"]["id"] != params["price"] for item in full["items"]["data"]):
+            if "price" in params and not self._has_price(subscription, params["price"]):
                 continue
-            found.append(full)
-        return page(found, params, call.url, "subscription")
+            found.append(subscription)
+        answer = page(found, params, call.url, "subscription")
+        return {**answer, "data": [shown(self.state, subscription) for subscription in answer["data"]]}
+
+    def _has_price(self, subscription: Json, price_id: str) -> bool:
+        return any(item["price"]["id"] == price_id for item in shown(self.state, subscription)["items"]["data"])
 
     def search(self, call: Call) -> Json:
         """GET /v1/subscriptions/search."""

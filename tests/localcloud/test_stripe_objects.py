@@ -336,3 +336,46 @@ def test_the_sdk_finds_no_difference_between_ids_of_kinds() -> None:
         assert [one.split("_")[0] for one in ids] == ["cus", "price", "mtr", "sub", "si", "in"]
 
     run(body)
+
+
+def test_every_searchable_kind_is_found_by_its_metadata() -> None:
+    async def body(held: Bench) -> None:
+        mark = {"metadata[tenant]": "acme"}
+        await held.make("/v1/products", {"id": "plan", "name": "Plan", **mark})
+        price = await licensed_price(held, **mark)
+        buyer = await customer(held, payment_method="pm_card_visa", **mark)
+        made = await held.make("/v1/subscriptions", {"customer": buyer["id"], "items[0][price]": price["id"], **mark})
+        await held.make(f"/v1/invoices/{made['latest_invoice']}", mark)
+        query = "metadata['tenant']:'acme'"
+        expected = {"products": "plan", "prices": price["id"], "subscriptions": made["id"], "invoices": made["latest_invoice"]}
+        for path, object_id in expected.items():
+            answer = (await held.get(f"/v1/{path}/search", query=query)).json()
+            assert ([one["id"] for one in answer["data"]], answer["object"]) == ([object_id], "search_result")
+            assert (await held.get(f"/v1/{path}/search", query="metadata['tenant']:'other'")).json()["data"] == []
+
+    run(body, search_lag_s=0)
+
+
+def test_subscriptions_are_listed_by_price_and_with_their_items() -> None:
+    async def body(held: Bench) -> None:
+        metered, licensed = await metered_price(held), await licensed_price(held)
+        buyer = await customer(held, payment_method="pm_card_visa")
+        one = await held.make("/v1/subscriptions", {"customer": buyer["id"], "items[0][price]": metered["id"]})
+        await held.make("/v1/subscriptions", {"customer": buyer["id"], "items[0][price]": licensed["id"]})
+        [found] = (await held.get("/v1/subscriptions", price=metered["id"])).json()["data"]
+        assert (found["id"], found["items"]["data"][0]["price"]["id"]) == (one["id"], metered["id"])
+        items = (await held.get("/v1/subscription_items", subscription=one["id"])).json()["data"]
+        assert [item["id"] for item in items] == [one["items"]["data"][0]["id"]]
+
+    run(body)
+
+
+def test_a_price_shows_its_present_labels_inside_a_subscription() -> None:
+    async def body(held: Bench) -> None:
+        price, buyer = await metered_price(held), await customer(held)
+        made = await held.make("/v1/subscriptions", {"customer": buyer["id"], "items[0][price]": price["id"]})
+        await held.make(f"/v1/prices/{price['id']}", {"active": "false", "nickname": "old"})
+        shown = (await held.get(f"/v1/subscriptions/{made['id']}")).json()["items"]["data"][0]["price"]
+        assert (shown["active"], shown["nickname"]) == (False, "old")
+
+    run(body)
