@@ -1,6 +1,7 @@
 """Fly apps: one for each instance, in a private network of its own.
 
-Does: create, adopt, find, delete. Does not: change one; Fly has no update of an app. Deleting an app deletes its machines and volumes.
+Does: create, adopt, find, delete. Does not: change one; Fly has no update of an app. Nor delete one with
+a volume in it, because Fly would delete the data too.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ import time
 from typing import Any, ClassVar, Final
 
 from rowhouse.provider.clients import Clients
+from rowhouse.vendors.fly import GONE_VOLUME_STATES
 from rowhouse.vendors.http import VendorError
 from rowhouse.wire.contract import Context, Found, Refused
 from rowhouse.wire.fields import Computed, Declared, Field, Props
@@ -138,7 +140,17 @@ class App(Declared):
         return Found(id, seen, self.outputs(seen, {"appId": app_id}))
 
     async def delete(self, ctx: Context, id: str, inputs: Props, outputs: Props) -> None:  # noqa: A002
-        """DELETE with everything in it."""
-        del ctx, inputs, outputs
+        """DELETE, but only when no volume is left in it: Fly would delete the data along with the app, protected or not."""
+        del inputs, outputs
         self._newborn.forget(id)
+        listed = await self._clients.fly.list_volumes(id)
+        if listed is None:
+            return
+        left = [f"{v['id']} ('{v.get('name')}', {v.get('size_gb')} GB)" for v in listed if v.get("state") not in GONE_VOLUME_STATES]
+        if left:
+            raise Refused(
+                f"the Fly app '{id}' of {ctx.name} still has {', '.join(left)}, and deleting the app would delete that data. Delete the "
+                "volume first, on purpose: take the instance through `state: offboarding` and `purge`. To keep the app, undo the change "
+                "that removes or replaces it."
+            )
         await self._clients.fly.delete_app(id)

@@ -214,3 +214,18 @@ def test_a_fingerprint_tells_a_change_and_nothing_else() -> None:
     assert not matches("Value", known)
     assert fingerprint("value") != known
     assert not matches("value", "not-hex$00")
+
+
+def test_an_app_with_a_volume_in_it_is_not_deleted_because_fly_would_delete_the_data(tmp_path: Path) -> None:
+    async def body() -> None:
+        async with fly_vendor(tmp_path) as vendor, engine_on(Host(vendor.app)) as engine:
+            await engine.up(APP_KIND, "app", APP)
+            await engine.up(VOLUME_KIND, "v", VOLUME)
+            with pytest.raises(Failed, match="would delete that data"):
+                await engine.up(APP_KIND, "app", {**APP, "network": "elsewhere"})
+            assert len(vendor.apps["acme-1"].volumes) == 1
+            await engine.delete("v")
+            await engine.delete("app")
+            assert vendor.apps == {}
+
+    run(body)

@@ -420,3 +420,12 @@ def test_what_the_package_does_not_do_is_said_plainly() -> None:
             assert caught.value.code == "UNIMPLEMENTED"
 
     drive(body)
+
+
+def test_an_engine_that_wraps_secrets_all_the_same_is_understood() -> None:
+    async def body(engine: Engine, box: Box) -> None:
+        kept = await engine.create("toy:index:Box", "b", {"name": Secret("b"), "size": 1, "labels": Secret({"a": Secret("1")})})
+        assert kept.id == "b"
+        assert box.boxes["b"]["labels"] == {"a": "1"}
+
+    drive(body)
