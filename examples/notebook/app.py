@@ -5,6 +5,7 @@ open page over a WebSocket and counts its own use. It does not authenticate anyb
 """
 
 import base64
+import contextlib
 import hashlib
 import html
 import json
@@ -15,10 +16,13 @@ import struct
 import sys
 import threading
 import time
+from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from typing import BinaryIO
 from urllib.parse import parse_qs, urlsplit
 
+Query = dict[str, list[str]]
 MAX_NOTE = 4000  # characters
 MAX_BODY = 1 << 20  # bytes of a form
 MAX_MESSAGE = 1 << 20  # bytes of a WebSocket message
@@ -87,14 +91,14 @@ class WebSocket:
 
     TEXT, BINARY, CLOSE, PING, PONG = 1, 2, 8, 9, 10
 
-    def __init__(self, reader, writer) -> None:
+    def __init__(self, reader: BinaryIO, writer: BinaryIO) -> None:
         self._reader, self._writer, self._lock = reader, writer, threading.Lock()
 
     def send(self, text: str) -> None:
         """Send one text message."""
         self._frame(self.TEXT, text.encode())
 
-    def messages(self):
+    def messages(self) -> Iterator[tuple[int, bytes]]:
         """Give (opcode, payload) of each whole message until the other side closes.
 
         Raises: Protocol for a broken frame; OSError when the connection is gone.
@@ -124,7 +128,7 @@ class WebSocket:
         """Say why this side ends."""
         self._frame(self.CLOSE, struct.pack("!H", code))
 
-    def _read(self):
+    def _read(self) -> tuple[bool, int, bytes]:
         first, second = self._exactly(2)
         final, opcode, length = bool(first & 0x80), first & 0x0F, second & 0x7F
         if first & 0x70 or not second & 0x80 or (opcode >= 8 and (length > 125 or not final)):
@@ -261,23 +265,23 @@ class Handler(BaseHTTPRequestHandler):
 
     # Pages
 
-    def _page(self, _query) -> None:
+    def _page(self, _query: Query) -> None:
         rows = "".join(
-            f'<li><p>{html.escape(note["text"])}</p><small>{html.escape(note["author"])}, '
-            f'{time.strftime("%Y-%m-%d %H:%M", time.gmtime(note["at"]))}</small></li>'
+            f"<li><p>{html.escape(note['text'])}</p><small>{html.escape(note['author'])}, "
+            f"{time.strftime('%Y-%m-%d %H:%M', time.gmtime(note['at']))}</small></li>"
             for note in self.notes.newest()
         )
         title = html.escape(os.environ.get("USER_NAME") or os.environ.get("FLY_APP_NAME") or "Notebook")
         page = PAGE.replace("{title}", title).replace("{user}", html.escape(self._user())).replace("{notes}", rows)
         self._answer(200, page.encode(), "text/html; charset=utf-8")
 
-    def _list(self, _query) -> None:
+    def _list(self, _query: Query) -> None:
         self._json(self.notes.newest())
 
-    def _whoami(self, _query) -> None:
+    def _whoami(self, _query: Query) -> None:
         self._json({"user": self.headers.get("X-Rowhouse-User"), "headers": {key.lower(): value for key, value in self.headers.items()}})
 
-    def _big(self, query) -> None:
+    def _big(self, query: Query) -> None:
         megabytes = max(0, min(100_000, int(query.get("mb", ["1"])[0])))
         self.send_response(200)
         self.send_header("Content-Type", "application/octet-stream")
@@ -287,7 +291,7 @@ class Handler(BaseHTTPRequestHandler):
         for _ in range(megabytes * 16):
             self.wfile.write(block)
 
-    def _websocket(self, _query) -> None:
+    def _websocket(self, _query: Query) -> None:
         key = self.headers.get("Sec-WebSocket-Key", "")
         if "websocket" not in self.headers.get("Upgrade", "").lower() or len(key) != 24:
             return self._answer(426, b"This address speaks WebSocket.\n", "text/plain", {"Upgrade": "websocket"})
@@ -317,16 +321,16 @@ class Handler(BaseHTTPRequestHandler):
 
     # Trouble, on request
 
-    def _crash(self, query) -> None:
+    def _crash(self, query: Query) -> None:
         os._exit(int(query.get("code", ["1"])[0]))
 
-    def _eat(self, query) -> None:
+    def _eat(self, query: Query) -> None:
         self.server.eaten = b"x" * (int(query.get("mb", ["1"])[0]) << 20)
         self._text(200, "eaten\n")
 
     # Answers
 
-    def _json(self, value, status: int = 200) -> None:
+    def _json(self, value: object, status: int = 200) -> None:
         self._answer(status, json.dumps(value).encode(), "application/json")
 
     def _text(self, status: int, text: str) -> None:
@@ -344,10 +348,8 @@ class Handler(BaseHTTPRequestHandler):
             sys.stderr.write(f"{form % values}\n")
 
     def handle(self) -> None:
-        try:
+        with contextlib.suppress(ConnectionError, TimeoutError):  # the other side left: nothing to answer
             super().handle()
-        except (ConnectionError, TimeoutError):
-            pass  # the other side left: nothing to answer
 
 
 PAGE = """<!doctype html>
@@ -423,7 +425,7 @@ class Server(ThreadingHTTPServer):
     daemon_threads = True
     request_queue_size = 128
 
-    def handle_error(self, _request, _address) -> None:
+    def handle_error(self, _request: object, _address: object) -> None:
         sys.stderr.write(f"{sys.exc_info()[1]!r}\n")
 
 

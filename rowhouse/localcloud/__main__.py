@@ -39,9 +39,7 @@ async def run(arguments: argparse.Namespace) -> None:
 
     Raises: OSError when a kept port is taken.
     """
-    cloud = LocalCloud(
-        arguments.dir, start=arguments.start, ports=_kept_ports(arguments.ports_file), limits=not arguments.no_limits
-    )
+    cloud = LocalCloud(arguments.dir, start=arguments.start, ports=_kept_ports(arguments.ports_file), limits=not arguments.no_limits)
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, cloud.stop_requested.set)

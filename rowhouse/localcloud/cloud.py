@@ -48,7 +48,7 @@ class LocalCloud:
     ) -> None:
         """Keep files in `directory`, begin at virtual time `start` (now), listen on `ports` by name (any free one).
 
-        Names of ports: fly, cloudflare, stripe, front, network, control. `limits`: whether Fly's rate limits are enforced.
+        Names of ports: fly, cloudflare, stripe, front, network, control. `limits`: whether Fly's and Stripe's rate limits are enforced.
         """
         self.directory = directory.resolve()
         self.ports = dict(ports or {})
@@ -97,13 +97,11 @@ class LocalCloud:
         self._stack.push_async_callback(_cancelled, clock)
         self._stack.push_async_callback(self.fly.close)
         port = {"network": await self._stack.enter_async_context(self.network.serve(self.ports.get("network", 0)))}
-        fly = self._journalled(self.fly.app, "fly", _without_secrets)
         port["front"] = await self._stack.enter_async_context(self.frontdoor.serve(port=self.ports.get("front", 0)))
-        stripe = self._journalled(self.stripe.app, "stripe")
         apps: dict[str, App] = {
             "cloudflare": self.cloudflare.app,
-            "stripe": stripe,
-            "fly": fly,
+            "stripe": self._journalled(self.stripe.app, "stripe"),
+            "fly": self._journalled(self.fly.app, "fly", _without_secrets),
             "control": self.control.app,
         }
         for name, app in apps.items():

@@ -50,7 +50,7 @@ class FlyVendor:
         self.ids = Ids(clock)
         self.runtime = Runtime(directory, connect=connect)
         self.lifecycle = Lifecycle(clock, self.ids, self.images, self.runtime, lambda machine: self._owners[machine.id])
-        self.autostop = Autostop(clock, self.lifecycle, lambda: self.apps.values())
+        self.autostop = Autostop(clock, self.lifecycle, lambda: self.apps.values())  # noqa: PLW0108 - apps are bound below
         self.limits, self.limits_enforced = Limits(), limits
         self.apps: dict[str, App] = {}
         self.foreign_names: set[str] = set()  # names that belong to other organisations

@@ -220,7 +220,9 @@ class Lifecycle:
         self.move(machine, "started")
         self.checker.start(machine, running.port)
 
-    def _end(self, machine: Machine, number: int | None, timeout_s: float | None, then: Callable[[Machine], Any]) -> Coroutine[Any, Any, None]:
+    def _end(
+        self, machine: Machine, number: int | None, timeout_s: float | None, then: Callable[[Machine], Any]
+    ) -> Coroutine[Any, Any, None]:
         epoch = machine.epoch
 
         async def end() -> None:

@@ -235,7 +235,6 @@ async def delete_metadata_key(vendor: FlyVendor, request: Request) -> Any:
     return _keep_metadata(vendor, machine, metadata)
 
 
-
 _ONE = "/apps/{app}/machines/{id}"
 ROUTES = [
     route("/apps/{app}/machines", "GET", "machine_list", list_machines),

@@ -26,7 +26,7 @@ __all__ = ["ROUTES"]
 
 def _moment(text: str) -> float:
     try:
-        return datetime.fromisoformat(text.replace("Z", "+00:00")).astimezone(UTC).timestamp()
+        return datetime.fromisoformat(text).astimezone(UTC).timestamp()
     except ValueError:
         raise Refusal(400, f"invalid updated_after: {text}") from None
 

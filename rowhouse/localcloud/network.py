@@ -327,7 +327,9 @@ class Network:
             if code == 101 or code >= 200:
                 break
             writer.write(raw)  # 100 Continue and the like
-        kept = [line for line in rest.split(b"\r\n") if line and (code == 101 or not line.lower().startswith((b"connection:", b"keep-alive:")))]
+        kept = [
+            line for line in rest.split(b"\r\n") if line and (code == 101 or not line.lower().startswith((b"connection:", b"keep-alive:")))
+        ]
         kept += [f"fly-request-id: {request_id}".encode()] + ([] if code == 101 else [b"connection: close"])
         writer.write(status + b"\r\n" + b"\r\n".join(kept) + b"\r\n\r\n")
         await _pump(upstream, writer)

@@ -171,7 +171,13 @@ class Runtime:
                 log=output.fileno(),
             )
         running = Running(
-            launch.machine_id, port, process, launch.memory_mb, log, asyncio.get_running_loop().create_future(), is_edge=launch.image.kind == "edge"
+            launch.machine_id,
+            port,
+            process,
+            launch.memory_mb,
+            log,
+            asyncio.get_running_loop().create_future(),
+            is_edge=launch.image.kind == "edge",
         )
         self.running[launch.machine_id] = running
         self._spawn(self._reap(running))

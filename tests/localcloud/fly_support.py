@@ -22,7 +22,10 @@ IMAGES = (
     Image("failing", ("/bin/sh", "-c", "exit 3")),
     Image("finishing", ("/bin/sh", "-c", "exit 0")),
     Image("stubborn", ("/bin/sh", "-c", "trap '' TERM; while :; do sleep 0.05; done")),
-    Image("dumper", (sys.executable, "-I", "-S", "-c", "import json, os, time; json.dump(dict(os.environ), open('env.json', 'w')); time.sleep(1000)")),
+    Image(
+        "dumper",
+        (sys.executable, "-I", "-S", "-c", "import json, os, time; json.dump(dict(os.environ), open('env.json', 'w')); time.sleep(1000)"),
+    ),
 )
 
 

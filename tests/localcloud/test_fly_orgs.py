@@ -203,7 +203,9 @@ def test_a_region_without_room_is_absent_from_placements_and_refuses_machines(tm
         async with account(tmp_path) as it:
             await it.app()
             it.fly.capacity = {"fra": 0, "ams": 1}
-            rows = (await it.http.post("/platform/placements", json={"org_slug": "local", "region": "fra,ams", "count": 2})).json()["regions"]
+            rows = (await it.http.post("/platform/placements", json={"org_slug": "local", "region": "fra,ams", "count": 2})).json()[
+                "regions"
+            ]
             assert [(row["region"], row["count"]) for row in rows] == [("ams", 1)]
             refused = await it.create()
             assert (refused.status_code, refused.json()["status"]) == (422, "insufficient_capacity")
@@ -231,7 +233,9 @@ def test_certificates_become_active_only_with_both_dns_records(tmp_path: Path) -
             checked = (await it.http.post(path + "/check")).json()
             assert (checked["status"], checked["configured"]) == ("active", True)
             assert checked["dns_records"]["cname"] == [needed["cname"]]
-            assert [row["hostname"] for row in (await it.http.get("/apps/acme/certificates")).json()["certificates"]] == ["acme.example.com"]
+            assert [row["hostname"] for row in (await it.http.get("/apps/acme/certificates")).json()["certificates"]] == [
+                "acme.example.com"
+            ]
             assert (await it.http.post("/apps/acme/certificates/acme", json={"hostname": "no host"})).status_code == 422
             assert (await it.http.delete(path)).status_code == 204
             assert (await it.http.get(path)).status_code == 404

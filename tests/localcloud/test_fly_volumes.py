@@ -126,7 +126,9 @@ def test_only_retention_and_backups_of_a_volume_can_be_changed(tmp_path: Path) -
             await it.app()
             volume = await it.volume()
             path = f"/apps/acme/volumes/{volume['id']}"
-            changed = (await it.http.put(path, json={"snapshot_retention": 30, "auto_backup_enabled": False, "name": "x", "region": "iad"})).json()
+            changed = (
+                await it.http.put(path, json={"snapshot_retention": 30, "auto_backup_enabled": False, "name": "x", "region": "iad"})
+            ).json()
             assert (changed["snapshot_retention"], changed["auto_backup_enabled"]) == (30, False)
             assert (changed["name"], changed["region"]) == ("data", "fra")
             assert (await it.http.put(path, json={"snapshot_retention": 61})).status_code == 422
@@ -157,7 +159,9 @@ def test_a_second_snapshot_in_progress_is_refused_and_snapshots_outlive_the_volu
     asyncio.run(body())
 
 
-@pytest.mark.parametrize("change", [{"name": "has-dash"}, {"region": "moon"}, {"region": "any"}, {"size_gb": 0}, {"size_gb": "1"}, {"size_gb": 501}])
+@pytest.mark.parametrize(
+    "change", [{"name": "has-dash"}, {"region": "moon"}, {"region": "any"}, {"size_gb": 0}, {"size_gb": "1"}, {"size_gb": 501}]
+)
 def test_a_volume_that_fly_would_not_make_is_refused(tmp_path: Path, change: dict[str, Any]) -> None:
     async def body() -> None:
         async with account(tmp_path) as it:

@@ -50,7 +50,12 @@ def test_an_isolated_app_is_unreachable_from_every_other_network(tmp_path: Path)
         async with cell(tmp_path) as (it, network, edge, acme):
             await it.app("stranger", network="elsewhere")
             stranger = await it.started("stranger")
-            targets = [f"http://[{edge['target']}]/", "http://acme.flycast/", f"http://[{acme['private_ip']}]:8080/", "http://acme.internal:8080/"]
+            targets = [
+                f"http://[{edge['target']}]/",
+                "http://acme.flycast/",
+                f"http://[{acme['private_ip']}]:8080/",
+                "http://acme.internal:8080/",
+            ]
             async with through(network, stranger) as client:
                 for url in targets:
                     with pytest.raises(httpx.TransportError):

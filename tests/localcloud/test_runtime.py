@@ -132,7 +132,7 @@ def test_memory_beyond_the_guest_s_ends_the_process(tmp_path: Path) -> None:
             machine = await it.started(config=config)
             port = it.fly.machine(machine["id"]).running.port
             await until_listening(port)
-            reader, writer = await asyncio.open_connection("127.0.0.1", port)
+            _, writer = await asyncio.open_connection("127.0.0.1", port)
             writer.write(b"GET /eat?mb=400 HTTP/1.1\r\nhost: x\r\n\r\n")
             await it.wait(machine, "stopped")
             writer.close()
