@@ -46,7 +46,7 @@ async def running(
     directory.load_cache()
     keys.load_cache()
     # A store that hangs must not keep the gateway from starting with what it has.
-    first = asyncio.gather(directory.refresh(), keys.refresh())
+    first: asyncio.Future[list[object]] = asyncio.gather(directory.refresh(), keys.refresh())
     with contextlib.suppress(TimeoutError):
         await asyncio.wait_for(asyncio.shield(first), FIRST_LOOK_S)
     server = make_server(gateway, settings.limits)
@@ -66,8 +66,9 @@ async def running(
     finally:
         server.should_exit = True
         await asyncio.gather(serving, return_exceptions=True)
-        for task in (*background, first):
+        for task in background:
             task.cancel()
+        first.cancel()
         await asyncio.gather(*background, first, return_exceptions=True)
         gateway.pool.close()
         await activity.flush()

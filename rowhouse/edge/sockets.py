@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed, InvalidHandshake, InvalidMessage, InvalidStatus, InvalidURI
@@ -85,7 +85,7 @@ class Sockets:
             except InvalidStatus as exc:
                 raw: Headers = [(k.encode("latin-1"), v.encode("latin-1")) for k, v in exc.response.headers.raw_items()]
                 if not is_waking(exc.response.status_code, raw):
-                    kept = [item for item in response_headers(raw, admitted.route.hostname) if item[0] not in {b"content-length"}]
+                    kept = [item for item in response_headers(raw, admitted.route.hostname) if item[0] != b"content-length"]
                     await _respond(send, exc.response.status_code, kept, bytes(exc.response.body or b""))
                     return None
             except (Unreachable, InvalidMessage, OSError, EOFError):
@@ -193,4 +193,4 @@ def _code(code: int) -> int:
     special = {1005: 1000, 1006: 1001, 1015: 1001}
     code = special.get(code, code)
     is_sendable = code in {1000, 1001, 1002, 1003, *range(1007, 1015)} or 3000 <= code <= 4999
-    return cast("int", code) if is_sendable else 1011
+    return code if is_sendable else 1011
