@@ -283,7 +283,11 @@ async def serve(app: App, *, port: int = 0, lifespan: Literal["on", "off"] = "of
     # With the protocol named, asyncio turns Nagle off: without, each answer in two writes waits 40 ms for an acknowledgement.
     listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    listener.bind(("127.0.0.1", port))
+    try:
+        listener.bind(("127.0.0.1", port))
+    except OSError:
+        listener.close()
+        raise
     config = uvicorn.Config(
         app,
         log_level="critical",

@@ -1,0 +1,107 @@
+import asyncio
+import json
+import signal
+import subprocess
+import sys
+from datetime import UTC, datetime
+from pathlib import Path
+
+import httpx
+import psutil
+import pytest
+
+from rowhouse.localcloud.cloud import LocalCloud
+from tests.localcloud.fly_support import IMAGES, SLEEPER
+
+START = datetime(2026, 11, 1, tzinfo=UTC)
+
+
+def client(**kwargs: object) -> httpx.AsyncClient:
+    return httpx.AsyncClient(trust_env=False, timeout=10, **kwargs)  # type: ignore[arg-type]
+
+
+def test_every_vendor_answers_with_the_environment_s_token(tmp_path: Path) -> None:
+    async def body() -> None:
+        async with LocalCloud(tmp_path, start=START) as cloud, client() as http:
+            env = cloud.env
+            for url, token in (
+                (f"{env['FLY_FLAPS_BASE_URL']}/v1/apps?org_slug=local", env["FLY_API_TOKEN"]),
+                (f"{env['CLOUDFLARE_BASE_URL']}/user/tokens/verify", env["CLOUDFLARE_API_TOKEN"]),
+                (f"{env['ROWHOUSE_STRIPE_BASE_URL']}/v1/customers", env["STRIPE_API_KEY"]),
+            ):
+                assert (await http.get(url, headers={"authorization": f"Bearer {token}"})).status_code == 200
+                assert (await http.get(url, headers={"authorization": "Bearer wrong"})).status_code in {400, 401, 403}
+            assert (await http.get(env["ROWHOUSE_ACCESS_CERTS_URL"])).json()["keys"]
+            assert env["ROWHOUSE_STORE_URL"].startswith("file:///")
+            assert set(cloud.dump()) == {"fly", "cloudflare", "stripe"}
+            assert {entry.vendor for entry in cloud.journal.entries} == {"fly", "cloudflare", "stripe"}
+
+    asyncio.run(body())
+
+
+def test_the_control_port_moves_time_and_sets_faults(tmp_path: Path) -> None:
+    async def body() -> None:
+        async with LocalCloud(tmp_path, start=START) as cloud, client(base_url=cloud.urls["control"]) as control:
+            assert (await control.get("/clock")).json()["now"].startswith("2026-11-01T00:00")
+            moved = await control.post("/clock/advance", json={"seconds": 86400})
+            assert moved.json()["now"].startswith("2026-11-02T00:00")
+            assert (await control.post("/clock/advance", json={"to": "2026-11-05T00:00:00Z"})).json()["now"].startswith("2026-11-05")
+            for bad in ({}, {"seconds": -1}, {"to": "2020-01-01T00:00:00Z"}, {"seconds": "many"}):
+                assert (await control.post("/clock/advance", json=bad)).status_code == 400
+            assert (await control.post("/faults", json={"kind": "error_before", "vendor": "fly", "status": 503})).status_code == 200
+            async with client() as http:
+                url = f"{cloud.urls['fly']}/v1/apps"
+                assert (await http.get(url)).status_code == 503
+                assert (await http.get(url)).status_code == 401
+            assert (await control.post("/faults", json={"fleet": "machine_limit"})).json()[-1]["status"] == 422
+            assert (await control.post("/faults", json={"kind": "slow", "colour": 1})).status_code == 400
+            assert (await control.delete("/faults")).json() == []
+            assert [row["path"] for row in (await control.get("/journal?after=1")).json()] == ["/v1/apps"]
+
+    asyncio.run(body())
+
+
+def test_the_index_page_shows_machines_and_requests(tmp_path: Path) -> None:
+    async def body() -> None:
+        async with LocalCloud(tmp_path, images=IMAGES) as cloud, client() as http:
+            fly, auth = f"{cloud.urls['fly']}/v1", {"authorization": f"Bearer {cloud.env['FLY_API_TOKEN']}"}
+            await http.post(f"{fly}/apps", json={"name": "acme-one", "org_slug": "local"}, headers=auth)
+            made = await http.post(f"{fly}/apps/acme-one/machines", json={"name": "main", "config": {"image": SLEEPER}}, headers=auth)
+            assert made.status_code == 200
+            await http.post(f"{fly}/apps/acme-one/secrets", json={"values": {"KEY": "planted"}}, headers=auth)
+            page = await http.get(cloud.urls["control"])
+            assert page.status_code == 200
+            assert "acme-one" in page.text
+            assert "POST /v1/apps" in page.text
+            everything = page.text + str(cloud.journal.dump()) + str((await http.get(cloud.urls["control"] + "/state")).json())
+            assert "planted" not in everything
+
+    asyncio.run(body())
+
+
+@pytest.mark.parametrize("how", ["signal", "stdin", "control", "kill"])
+def test_as_a_process_it_says_when_it_is_ready_and_leaves_no_child(tmp_path: Path, how: str) -> None:
+    command = [sys.executable, "-m", "rowhouse.localcloud", "--dir", str(tmp_path), "--until-parent-exits"]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
+        assert process.stdin is not None
+        assert process.stdout is not None
+        ready = json.loads(process.stdout.readline())
+        fly, auth = f"{ready['urls']['fly']}/v1", {"authorization": f"Bearer {ready['env']['FLY_API_TOKEN']}"}
+        with httpx.Client(trust_env=False, timeout=10, headers=auth) as http:
+            http.post(f"{fly}/apps", json={"name": "acme", "org_slug": "local"})
+            config = {"image": "registry.localhost/notebook:latest", "env": {"DATA_DIR": "data"}}
+            made = http.post(f"{fly}/apps/acme/machines", json={"name": "main", "config": config}).json()
+            assert http.get(f"{fly}/apps/acme/machines/{made['id']}/wait?timeout=10").status_code == 200
+        children = psutil.Process(process.pid).children(recursive=True)
+        assert len(children) >= 2  # the machine and the guardian
+        if how == "signal":
+            process.send_signal(signal.SIGTERM)
+        elif how == "stdin":
+            process.stdin.close()
+        elif how == "control":
+            httpx.post(f"{ready['urls']['control']}/stop", trust_env=False)
+        else:
+            process.kill()
+        assert process.wait(10) == (-9 if how == "kill" else 0)
+    _, alive = psutil.wait_procs(children, timeout=5)
+    assert [child for child in alive if child.status() != psutil.STATUS_ZOMBIE] == []
