@@ -61,6 +61,7 @@ class Providers:
         self._defaults: dict[str, asyncio.Task[str]] = {}
         self._loading: dict[str, asyncio.Task[Plugin]] = {}
         self._all: list[Plugin] = []
+        self._warm: dict[tuple[str, str], list[asyncio.Task[Plugin]]] = {}
 
     async def default(self, package: str, version: str) -> str:
         """The reference of a package's default provider, made when first asked for. Raises: PluginError, ProviderError."""
@@ -77,8 +78,16 @@ class Providers:
     async def _make_default(self, goal: Goal) -> str:
         return reference(await self._register(goal))
 
+    def warm(self, package: str, version: str) -> None:
+        """Start a plugin that will most likely be needed, while the program starts; an error shows when it is asked for."""
+        self._warm.setdefault((package, version), []).append(asyncio.ensure_future(self._launch(package, version)))
+
     async def start(self, package: str, version: str) -> Plugin:
-        """A new process of a package's plugin; it ends with the run. Raises: PluginError."""
+        """A process of a package's plugin that nobody else uses; it ends with the run. Raises: PluginError."""
+        started = self._warm.get((package, version))
+        return await (started.pop(0) if started else self._launch(package, version))
+
+    async def _launch(self, package: str, version: str) -> Plugin:
         plugin = await plugins.start(package, version, self._where.project, self.engine_address, self._env(package))
         self._all.append(plugin)
         return plugin
@@ -134,7 +143,8 @@ class Providers:
         for task in (*self._defaults.values(), *self._loading.values()):
             if not task.done():
                 task.cancel()
-        await asyncio.gather(*self._defaults.values(), *self._loading.values(), return_exceptions=True)
+        unused = [task for tasks in self._warm.values() for task in tasks]
+        await asyncio.gather(*self._defaults.values(), *self._loading.values(), *unused, return_exceptions=True)
         await asyncio.gather(*(plugin.stop() for plugin in self._all), return_exceptions=True)
 
     @property

@@ -64,8 +64,16 @@ class Session:
 
     async def open(self) -> None:
         """Listen for programs and plugins."""
+        run = self.run
         self._server, self.address = await listen(self.monitor)
-        self.run.providers.engine_address = self.address
+        run.providers.engine_address = self.address
+        used = [
+            (urns.package_of(state.type), str(state.inputs.get("version", "")))
+            for state in run.olds.values()
+            if urns.is_provider(state.type)
+        ]
+        for package, version in used or [(name, "") for name in run.project.plugins]:
+            run.providers.warm(package, version)
 
     async def close(self) -> None:
         """Wait for what was begun, then end plugins and the server."""

@@ -7,6 +7,7 @@ Does not: cloud key services, refused by name. The key is derived in a thread an
 from __future__ import annotations
 
 import base64
+import functools
 import hashlib
 import os
 import secrets as randomness
@@ -88,6 +89,7 @@ class SecretsManager:
         return text
 
 
+@functools.lru_cache(maxsize=8)  # a process that runs several times on one stack derives its key once
 def _key(passphrase: str, salt: bytes) -> bytes:
     return hashlib.pbkdf2_hmac("sha256", passphrase.encode(), salt, _ROUNDS, 32)
 
