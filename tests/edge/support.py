@@ -42,9 +42,25 @@ def audience_of(hostname: str) -> str:
     return f"aud-{hostname}"
 
 
-def token(hostname: str = "acme.example", *, key: Any = KEY, kid: str | None = "k1", alg: str = "RS256", headers: dict[str, Any] | None = None, **claims: Any) -> str:
+def token(
+    hostname: str = "acme.example",
+    *,
+    key: Any = KEY,
+    kid: str | None = "k1",
+    alg: str = "RS256",
+    headers: dict[str, Any] | None = None,
+    **claims: Any,
+) -> str:
     now = int(time.time())
-    body = {"aud": [audience_of(hostname)], "iss": ISSUER, "iat": now, "nbf": now, "exp": now + 600, "sub": "u1", "email": "ana@acme.example"}
+    body = {
+        "aud": [audience_of(hostname)],
+        "iss": ISSUER,
+        "iat": now,
+        "nbf": now,
+        "exp": now + 600,
+        "sub": "u1",
+        "email": "ana@acme.example",
+    }
     body = {name: value for name, value in (body | claims).items() if value is not ...}
     return jwt.encode(body, key, algorithm=alg, headers=({"kid": kid} if kid is not None else {}) | (headers or {}))
 
@@ -56,7 +72,9 @@ def route(hostname: str, port: int, **changes: Any) -> bytes:
 
 
 def hold(tenant: str = "acme", **changes: Any) -> bytes:
-    return json.dumps({"v": 1, "tenant": tenant, "instance": "main", "reason": "unpaid", "message": "Pay <b>now</b>", "until": None} | changes).encode()
+    return json.dumps(
+        {"v": 1, "tenant": tenant, "instance": "main", "reason": "unpaid", "message": "Pay <b>now</b>", "until": None} | changes
+    ).encode()
 
 
 class Publisher:
@@ -150,7 +168,13 @@ async def echo(scope: Any, receive: Any, send: Any) -> None:
         "body": body.decode("latin-1"),
     }
     data = json.dumps(said).encode()
-    await send({"type": "http.response.start", "status": 200, "headers": [(b"content-type", b"application/json"), (b"content-length", b"%d" % len(data))]})
+    await send(
+        {
+            "type": "http.response.start",
+            "status": 200,
+            "headers": [(b"content-type", b"application/json"), (b"content-length", b"%d" % len(data))],
+        }
+    )
     await send({"type": "http.response.body", "body": data})
 
 
@@ -164,7 +188,9 @@ class World:
     directory: Any
     client: httpx.AsyncClient
 
-    async def ask(self, method: str = "GET", path: str = "/", *, host: str = "acme.example", bearer: str | None = "", **kwargs: Any) -> httpx.Response:
+    async def ask(
+        self, method: str = "GET", path: str = "/", *, host: str = "acme.example", bearer: str | None = "", **kwargs: Any
+    ) -> httpx.Response:
         """Ask as a member; `bearer=None` as nobody."""
         headers = list(kwargs.pop("headers", []))
         if bearer is not None:
@@ -184,15 +210,25 @@ class World:
 
 
 @contextlib.asynccontextmanager
-async def world(tmp_path: Path, *, store: Store | None = None, limits: Limits = FAST, clock: Callable[[], float] = time.time, **settings: Any) -> AsyncIterator[World]:
+async def world(
+    tmp_path: Path, *, store: Store | None = None, limits: Limits = FAST, clock: Callable[[], float] = time.time, **settings: Any
+) -> AsyncIterator[World]:
     """A gateway over a folder store; put routes before or after."""
     store = store or FileStore(tmp_path / "store")
     publisher = settings.pop("publisher", None) or Publisher()
     async with listening(publisher.serve) as certs_port, httpx.AsyncClient(trust_env=False, timeout=10) as client:
         publisher.url = f"http://127.0.0.1:{certs_port}/certs"
         made = Settings(
-            store_url=None, issuer=ISSUER, certs_url=settings.pop("certs_url", publisher.url), host="127.0.0.1", port=0, poll_s=0.05,
-            cache=settings.pop("cache", tmp_path / "cache"), gateway_id="gw-1", activity_s=0.1, limits=limits,
+            store_url=None,
+            issuer=ISSUER,
+            certs_url=settings.pop("certs_url", publisher.url),
+            host="127.0.0.1",
+            port=0,
+            poll_s=0.05,
+            cache=settings.pop("cache", tmp_path / "cache"),
+            gateway_id="gw-1",
+            activity_s=0.1,
+            limits=limits,
         )
         async with running(made, store, clock=clock) as (port, directory):
             yield World(port, store, publisher, directory, client)

@@ -49,18 +49,43 @@ def test_a_member_reaches_the_instance_under_a_verified_name(tmp_path: Path) -> 
 
 def test_the_target_goes_out_byte_for_byte(tmp_path: Path) -> None:
     async def body(w: World, _port: int) -> None:
-        raw = await w.raw(b"GET /a/../b//%2F?q=%zz&r=+ HTTP/1.1\r\nHost: acme.example\r\nConnection: close\r\nCf-Access-Jwt-Assertion: " + token().encode() + b"\r\n\r\n")
+        raw = await w.raw(
+            b"GET /a/../b//%2F?q=%zz&r=+ HTTP/1.1\r\nHost: acme.example\r\nConnection: close\r\nCf-Access-Jwt-Assertion: "
+            + token().encode()
+            + b"\r\n\r\n"
+        )
         assert b'"target": "/a/../b//%2F?q=%zz&r=+"' in raw
 
     with_echo(tmp_path, body)
 
 
 def test_planted_identity_never_arrives(tmp_path: Path) -> None:
-    planted = ["X-Rowhouse-User", "x-rowhouse-tenant", "X_Rowhouse_User", "X-Forwarded-For", "x_forwarded_user", "Forwarded", "X-Real-Ip", "X-Auth-Request-Email", "Remote-User", "REMOTE_USER", "Cf-Access-Authenticated-User-Email", "Cf_Access_Client_Id", "cf_connecting_ip"]
+    planted = [
+        "X-Rowhouse-User",
+        "x-rowhouse-tenant",
+        "X_Rowhouse_User",
+        "X-Forwarded-For",
+        "x_forwarded_user",
+        "Forwarded",
+        "X-Real-Ip",
+        "X-Auth-Request-Email",
+        "Remote-User",
+        "REMOTE_USER",
+        "Cf-Access-Authenticated-User-Email",
+        "Cf_Access_Client_Id",
+        "cf_connecting_ip",
+    ]
 
     async def body(w: World, _port: int) -> None:
         cookies = "a=1; CF_Authorization=stolen; b=2; cf_appsession=x"
-        answer = await w.ask(headers=[*((name, "evil") for name in planted), ("Connection", "x-rowhouse-user, keep-alive, x-private"), ("X-Private", "evil"), ("Cookie", cookies)])
+        answer = await w.ask(
+            headers=[
+                *((name, "evil") for name in planted),
+                ("Connection", "x-rowhouse-user, keep-alive, x-private"),
+                ("X-Private", "evil"),
+                ("Cookie", cookies),
+            ]
+        )
         got = answer.json()["headers"]
         assert "evil" not in [value for _, value in got]
         assert dict(got)["x-rowhouse-user"] == "ana@acme.example"
@@ -173,7 +198,10 @@ def test_what_two_parsers_could_read_differently_is_refused(tmp_path: Path, case
 
 def test_a_folded_header_arrives_as_one_harmless_line(tmp_path: Path) -> None:
     async def body(w: World, _port: int) -> None:
-        head = b"GET / HTTP/1.1\r\nHost: acme.example\r\nX-A: b\r\n X-Rowhouse-User: evil\r\nConnection: close\r\nCf-Access-Jwt-Assertion: " + token().encode()
+        head = (
+            b"GET / HTTP/1.1\r\nHost: acme.example\r\nX-A: b\r\n X-Rowhouse-User: evil\r\nConnection: close\r\nCf-Access-Jwt-Assertion: "
+            + token().encode()
+        )
         answer = await w.raw(head + b"\r\n\r\n")
         got = json.loads(answer.partition(b"\r\n\r\n")[2])["headers"] if answer.startswith(b"HTTP/1.1 200") else []
         assert [value for name, value in got if name == "x-rowhouse-user"] in ([], ["ana@acme.example"])
@@ -198,7 +226,9 @@ def test_slow_heads_and_slow_bodies_get_408(tmp_path: Path) -> None:
     async def body(w: World, _port: int) -> None:
         slow_head = await w.raw(b"GET / HTTP/1.1\r\nHost: acme")
         assert slow_head.startswith(b"HTTP/1.1 408")
-        slow_body = await w.raw(b"POST / HTTP/1.1\r\nHost: acme.example\r\nContent-Length: 10\r\nCf-Access-Jwt-Assertion: " + token().encode() + b"\r\n\r\nabc")
+        slow_body = await w.raw(
+            b"POST / HTTP/1.1\r\nHost: acme.example\r\nContent-Length: 10\r\nCf-Access-Jwt-Assertion: " + token().encode() + b"\r\n\r\nabc"
+        )
         assert slow_body.startswith(b"HTTP/1.1 408")
 
     with_echo(tmp_path, body)
@@ -206,7 +236,13 @@ def test_slow_heads_and_slow_bodies_get_408(tmp_path: Path) -> None:
 
 def test_a_cookie_for_siblings_stays_at_home(tmp_path: Path) -> None:
     async def app(scope: Any, receive: Any, send: Any) -> None:
-        cookies = [b"a=1; Domain=.example; Path=/", b"b=2; domain=globex.example", b"c=3; Secure", b"CF_Authorization=x; Path=/", b"d=4; DOMAIN = acme.example"]
+        cookies = [
+            b"a=1; Domain=.example; Path=/",
+            b"b=2; domain=globex.example",
+            b"c=3; Secure",
+            b"CF_Authorization=x; Path=/",
+            b"d=4; DOMAIN = acme.example",
+        ]
         extra = [(b"server", b"Secret/1"), (b"connection", b"x-hop"), (b"x-hop", b"1"), (b"alt-svc", b"h3"), (b"content-length", b"0")]
         await send({"type": "http.response.start", "status": 200, "headers": [*((b"set-cookie", cookie) for cookie in cookies), *extra]})
         await send({"type": "http.response.body", "body": b""})
@@ -221,11 +257,19 @@ def test_a_cookie_for_siblings_stays_at_home(tmp_path: Path) -> None:
 
 def test_a_compressed_answer_and_a_redirect_pass_untouched(tmp_path: Path) -> None:
     async def app(scope: Any, receive: Any, send: Any) -> None:
-        await send({"type": "http.response.start", "status": 302, "headers": [(b"location", b"http://globex.example/"), (b"content-encoding", b"gzip"), (b"content-length", b"3")]})
+        await send(
+            {
+                "type": "http.response.start",
+                "status": 302,
+                "headers": [(b"location", b"http://globex.example/"), (b"content-encoding", b"gzip"), (b"content-length", b"3")],
+            }
+        )
         await send({"type": "http.response.body", "body": b"\x1f\x8b!"})
 
     async def body(w: World, _port: int) -> None:
-        async with w.client.stream("GET", f"http://127.0.0.1:{w.port}/", headers={"Host": "acme.example", "Cf-Access-Jwt-Assertion": token()}) as answer:
+        async with w.client.stream(
+            "GET", f"http://127.0.0.1:{w.port}/", headers={"Host": "acme.example", "Cf-Access-Jwt-Assertion": token()}
+        ) as answer:
             assert answer.status_code == 302
             assert b"".join([piece async for piece in answer.aiter_raw()]) == b"\x1f\x8b!"
 
@@ -243,7 +287,11 @@ def test_both_directions_stream_at_once(tmp_path: Path) -> None:
 
     async def body(w: World, _port: int) -> None:
         reader, writer = await asyncio.open_connection("127.0.0.1", w.port)
-        writer.write(b"POST / HTTP/1.1\r\nHost: acme.example\r\nTransfer-Encoding: chunked\r\nCf-Access-Jwt-Assertion: " + token().encode() + b"\r\n\r\n5\r\nfirst\r\n")
+        writer.write(
+            b"POST / HTTP/1.1\r\nHost: acme.example\r\nTransfer-Encoding: chunked\r\nCf-Access-Jwt-Assertion: "
+            + token().encode()
+            + b"\r\n\r\n5\r\nfirst\r\n"
+        )
         assert b"first" in await asyncio.wait_for(reader.readuntil(b"first"), 3)
         writer.write(b"6\r\nsecond\r\n0\r\n\r\n")
         assert b"second" in await asyncio.wait_for(reader.readuntil(b"second"), 3)
@@ -332,7 +380,9 @@ def test_the_hosts_503_is_retried_for_a_get_and_never_for_a_post_with_a_sent_bod
         if b"POST" in head:
             await reader.readexactly(5)
         up = head.startswith(b"GET") and len(asked) >= 3
-        writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nup" if up else b"HTTP/1.1 503 Service Unavailable\r\nContent-Length: 0\r\n\r\n")
+        writer.write(
+            b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nup" if up else b"HTTP/1.1 503 Service Unavailable\r\nContent-Length: 0\r\n\r\n"
+        )
         await writer.drain()
 
     async def run() -> None:

@@ -76,14 +76,30 @@ def test_a_spoilt_last_good_copy_is_as_good_as_none(tmp_path: Path, cache: bytes
 
 @pytest.mark.parametrize(
     "changes",
-    [{"v": 2}, {"hostname": "other.example"}, {"upstream": "ftp://x"}, {"upstream": "http://u:p@x"}, {"upstream": "http://x/path"}, {"upstream": "http://x:99999"}, {"audience": ""}, {"audience": None}, {"audience": "a b"}, {"access": "ajar"}, {"tenant": "../x"}, {"tenant": "a\r\nb"}, {"upstream_host": "a\r\nX: y"}],
+    [
+        {"v": 2},
+        {"hostname": "other.example"},
+        {"upstream": "ftp://x"},
+        {"upstream": "http://u:p@x"},
+        {"upstream": "http://x/path"},
+        {"upstream": "http://x:99999"},
+        {"audience": ""},
+        {"audience": None},
+        {"audience": "a b"},
+        {"access": "ajar"},
+        {"tenant": "../x"},
+        {"tenant": "a\r\nb"},
+        {"upstream_host": "a\r\nX: y"},
+    ],
 )
 def test_a_route_with_a_flaw_is_not_taken(changes: dict[str, object]) -> None:
     with pytest.raises(BadObject):
         parse_route("routes/acme.example.json", json.dumps(json.loads(route("acme.example", 1)) | changes).encode())
 
 
-@pytest.mark.parametrize("changes", [{"until": "soon"}, {"until": 5}, {"until": "2026-01-01T00:00:00"}, {"reason": ""}, {"tenant": "globex"}, {"v": None}])
+@pytest.mark.parametrize(
+    "changes", [{"until": "soon"}, {"until": 5}, {"until": "2026-01-01T00:00:00"}, {"reason": ""}, {"tenant": "globex"}, {"v": None}]
+)
 def test_a_hold_with_a_flaw_is_not_taken(changes: dict[str, object]) -> None:
     with pytest.raises(BadObject):
         parse_hold("holds/acme/main.json", json.dumps(json.loads(hold()) | changes).encode())

@@ -28,12 +28,21 @@ def with_socket_app(tmp_path: Path, handler: Any, body: Any, **options: Any) -> 
 
 def dial(w: World, bearer: str | None = "", host: str = "acme.example", **kwargs: Any) -> connect:
     headers = [] if bearer is None else [("Cf-Access-Jwt-Assertion", bearer or token(host))]
-    return connect(f"ws://{host}/live?x=1", host="127.0.0.1", port=w.port, additional_headers=[*headers, ("X-Rowhouse-User", "evil")], proxy=None, **kwargs)
+    return connect(
+        f"ws://{host}/live?x=1",
+        host="127.0.0.1",
+        port=w.port,
+        additional_headers=[*headers, ("X-Rowhouse-User", "evil")],
+        proxy=None,
+        **kwargs,
+    )
 
 
 async def echo(ws: ServerConnection) -> None:
     assert ws.request is not None
-    await ws.send(f"{ws.request.path} {ws.request.headers.get_all('x-rowhouse-user')} {ws.request.headers.get('cf-access-jwt-assertion')} {ws.request.headers['host']}")
+    await ws.send(
+        f"{ws.request.path} {ws.request.headers.get_all('x-rowhouse-user')} {ws.request.headers.get('cf-access-jwt-assertion')} {ws.request.headers['host']}"
+    )
     async for message in ws:
         if message == "bye":
             await ws.close(4321, "as you wish")
@@ -61,8 +70,10 @@ def test_close_codes_pass_both_ways(tmp_path: Path) -> None:
     codes: list[int | None] = []
 
     async def app(ws: ServerConnection) -> None:
-        await echo(ws)
-        codes.append(ws.close_code)
+        try:
+            await echo(ws)
+        except ConnectionClosed:
+            codes.append(ws.close_code)
 
     async def body(w: World) -> None:
         async with dial(w) as ws:
@@ -79,7 +90,9 @@ def test_close_codes_pass_both_ways(tmp_path: Path) -> None:
     with_socket_app(tmp_path, app, body)
 
 
-@pytest.mark.parametrize(("bearer", "host", "status"), [(None, "acme.example", 403), (token("globex.example"), "acme.example", 403), ("", "other.example", 404)])
+@pytest.mark.parametrize(
+    ("bearer", "host", "status"), [(None, "acme.example", 403), (token("globex.example"), "acme.example", 403), ("", "other.example", 404)]
+)
 def test_a_stranger_is_refused_before_the_handshake(tmp_path: Path, bearer: str | None, host: str, status: int) -> None:
     async def body(w: World) -> None:
         with pytest.raises(InvalidStatus) as caught:
@@ -115,7 +128,11 @@ def test_an_instances_redirect_is_handed_on_not_followed(tmp_path: Path) -> None
 
     async def body(w: World) -> None:
         reader, writer = await asyncio.open_connection("127.0.0.1", w.port)
-        writer.write(b"GET / HTTP/1.1\r\nHost: acme.example\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\nCf-Access-Jwt-Assertion: " + token().encode() + b"\r\n\r\n")
+        writer.write(
+            b"GET / HTTP/1.1\r\nHost: acme.example\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\nCf-Access-Jwt-Assertion: "
+            + token().encode()
+            + b"\r\n\r\n"
+        )
         assert (await asyncio.wait_for(reader.readline(), 3)).startswith(b"HTTP/1.1 302")
         writer.transport.abort()
 

@@ -195,7 +195,14 @@ def test_keys_start_from_their_last_good_copy(tmp_path: Path) -> None:
 def test_weak_and_foreign_keys_are_not_taken() -> None:
     async def body(keys: Keys, verifier: Verifier) -> None:
         good = jwks(k1=KEY)["keys"][0]
-        keys.document = {"keys": [good | {"use": "enc"}, good | {"alg": "RS512"}, {"kty": "oct", "k": "AAAA", "kid": "k1"}, {"kid": "k1", "kty": "RSA", "n": "AQAB", "e": "AQAB"}]}
+        keys.document = {
+            "keys": [
+                good | {"use": "enc"},
+                good | {"alg": "RS512"},
+                {"kty": "oct", "k": "AAAA", "kid": "k1"},
+                {"kid": "k1", "kty": "RSA", "n": "AQAB", "e": "AQAB"},
+            ]
+        }
         with pytest.raises(KeysUnavailable):
             await verifier.verify(token(), audience_of(HOST))
 
