@@ -10,6 +10,7 @@ import httpx
 import psutil
 import pytest
 
+from rowhouse.localcloud.browser import Browser
 from rowhouse.localcloud.cloud import LocalCloud
 from tests.localcloud.fly_support import IMAGES, SLEEPER
 
@@ -105,3 +106,79 @@ def test_as_a_process_it_says_when_it_is_ready_and_leaves_no_child(tmp_path: Pat
         assert process.wait(10) == (-9 if how == "kill" else 0)
     _, alive = psutil.wait_procs(children, timeout=5)
     assert [child for child in alive if child.status() != psutil.STATUS_ZOMBIE] == []
+
+
+SERVICE = {"internal_port": 8080, "protocol": "tcp", "autostart": True, "autostop": "stop", "ports": [{"port": 80, "handlers": ["http"]}]}
+
+
+async def furnish(cloud: LocalCloud, http: httpx.AsyncClient) -> str:
+    """One tenant by hand: tunnel, edge machine, gate, notebook, route. Returns the notebook's machine id."""
+    vendor, fly = cloud.cloudflare, f"{cloud.urls['fly']}/v1"
+    tunnel = vendor.tunnels.create({"name": "edge", "config_src": "cloudflare"})["id"]
+    rules = [{"hostname": "*.localhost", "service": "http://localhost:8080"}, {"service": "http_status:404"}]
+    vendor.tunnels.configure(tunnel, {"config": {"ingress": rules}})
+    vendor.dns.create({"name": "acme.localhost", "type": "CNAME", "content": f"{tunnel}.cfargotunnel.com", "proxied": True, "ttl": 1})
+    policy = vendor.policies.create({"name": "members", "decision": "allow", "include": [{"email": {"email": "ana@acme.example"}}]})
+    held = [{"id": policy["id"], "precedence": 1}]
+    gate = vendor.apps.create({"name": "acme", "domain": "acme.localhost", "type": "self_hosted", "policies": held})
+
+    async def post(path: str, **body: object) -> dict:
+        answer = await http.post(fly + path, json=body)
+        assert answer.is_success, answer.text
+        return answer.json()
+
+    await post("/apps", name="edge", org_slug="local", network="cell")
+    await post("/apps", name="acme", org_slug="local", network="acme")
+    await post("/apps/edge/secrets", values={"TUNNEL_TOKEN": vendor.tunnels.token(tunnel)})
+    flycast = (await post("/apps/acme/ip_assignments", type="private_v6", network="cell"))["ip"]
+    names = ("ROWHOUSE_ACCESS_ISSUER", "ROWHOUSE_ACCESS_CERTS_URL", "ROWHOUSE_STORE_URL")
+    env = {name: cloud.env[name] for name in names} | {"ROWHOUSE_ROUTES_POLL_S": "0.1"}
+    guest = {"cpu_kind": "shared", "cpus": 1, "memory_mb": 512}
+    image = "registry.localhost/edge:latest"
+    await post("/apps/edge/machines", name="edge", config={"image": image, "env": env, "guest": guest})
+    config = {"image": "registry.localhost/notebook:latest", "env": {"DATA_DIR": "data"}, "services": [SERVICE]}
+    made = await post("/apps/acme/machines", name="main", config=config)
+    route = {
+        "v": 1,
+        "hostname": "acme.localhost",
+        "upstream": f"http://[{flycast}]:80",
+        "upstream_host": "acme",
+        "audience": gate["aud"],
+        "tenant": "acme",
+        "instance": "main",
+        "access": "open",
+        "host": "fly",
+    }
+    folder = Path(cloud.env["ROWHOUSE_STORE_URL"].removeprefix("file://")) / "routes"
+    folder.mkdir(parents=True)
+    (folder / "acme.localhost.json").write_text(json.dumps(route))
+    return made["id"]
+
+
+def test_a_member_reaches_the_notebook_through_gate_tunnel_gateway_and_private_network(tmp_path: Path) -> None:
+    async def body() -> None:
+        async with LocalCloud(tmp_path) as cloud, client(headers={"authorization": f"Bearer {cloud.env['FLY_API_TOKEN']}"}) as http:
+            machine = await furnish(cloud, http)
+            async with Browser(cloud.urls["front"]) as ana, Browser(cloud.urls["front"]) as mallory:
+                async with asyncio.timeout(30):
+                    while not cloud.cloudflare.dump()["connectors"]:
+                        await asyncio.sleep(0.05)
+                assert await ana.login("acme.localhost", "ana@acme.example")
+                page = await ana.get("acme.localhost")
+                assert page.status_code == 200, page.text
+                assert "ana@acme.example" in page.text
+                assert not await mallory.login("acme.localhost", "mallory@evil.example")
+                assert (await mallory.get("acme.localhost")).status_code != 200
+                async with ana.websocket("acme.localhost", "/ws") as socket:
+                    await socket.send("hello")
+                    assert await socket.recv() == "hello"
+                async with asyncio.timeout(5):  # until the closed WebSocket has reached the machine
+                    while cloud.fly.machine(machine).connections:
+                        await asyncio.sleep(0.02)
+                await cloud.clock.advance(1200)
+                assert cloud.fly.machine(machine).state == "stopped"
+                again = await ana.get("acme.localhost", "/notes")
+                assert (again.status_code, again.json()) == (200, [])
+                assert cloud.fly.machine(machine).state == "started"
+
+    asyncio.run(body())
