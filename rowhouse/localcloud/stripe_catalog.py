@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from decimal import Decimal
 from typing import Any
 
@@ -22,7 +21,7 @@ from rowhouse.localcloud.stripe_params import (
 from rowhouse.localcloud.stripe_pricing import unit_fields
 from rowhouse.localcloud.stripe_schema import check_count
 from rowhouse.localcloud.stripe_search import matcher
-from rowhouse.localcloud.stripe_state import Json, State, merge_metadata, new_id
+from rowhouse.localcloud.stripe_state import Json, State, clone, merge_metadata, new_id
 
 __all__ = ["Catalog"]
 
@@ -125,7 +124,7 @@ class Catalog:
     def update_product(self, call: Call) -> Json:
         """POST /v1/products/{id}."""
         before = self.state.products.get(call.id)
-        after = copy.deepcopy(before)
+        after = clone(before)
         if call.params.get("default_price"):
             price = self.state.prices.get(call.params["default_price"], "default_price")
             if price["product"] != call.id:
@@ -269,7 +268,7 @@ class Catalog:
     def update_price(self, call: Call) -> Json:
         """POST /v1/prices/{id}: only its labels."""
         before, params = self.state.prices.get(call.id), call.params
-        after = copy.deepcopy(before)
+        after = clone(before)
         for name in ("active", "nickname", "tax_behavior", "lookup_key"):
             if name in params:
                 after[name] = params[name]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import secrets
 from collections.abc import Callable
 from typing import Any
@@ -13,7 +12,7 @@ from rowhouse.localcloud.stripe_lists import in_range, page, search_page
 from rowhouse.localcloud.stripe_params import CUSTOMER_CREATE, CUSTOMER_LIST, CUSTOMER_UPDATE, NONE, SEARCH
 from rowhouse.localcloud.stripe_schema import check_count
 from rowhouse.localcloud.stripe_search import matcher
-from rowhouse.localcloud.stripe_state import Json, State, merge_metadata, new_id
+from rowhouse.localcloud.stripe_state import Json, State, clone, merge_metadata, new_id
 
 __all__ = ["Customers"]
 
@@ -80,7 +79,7 @@ class Customers:
     def update(self, call: Call) -> Json:
         """POST /v1/customers/{id}."""
         customer = self.state.customers.get(call.id)
-        before, after = customer, copy.deepcopy(customer)
+        before, after = customer, clone(customer)
         self._apply(after, call.params)
         customer = self.state.put(self.state.customers, after)
         if before != after:

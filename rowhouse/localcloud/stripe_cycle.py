@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from decimal import Decimal
 from typing import Any
 
@@ -10,7 +9,7 @@ from rowhouse.localcloud.stripe_errors import StripeError
 from rowhouse.localcloud.stripe_invoice_shape import Line
 from rowhouse.localcloud.stripe_invoices import Invoices, is_good_card, subscription_of
 from rowhouse.localcloud.stripe_pricing import amount_for, to_minor
-from rowhouse.localcloud.stripe_state import Json, State
+from rowhouse.localcloud.stripe_state import Json, State, clone
 from rowhouse.localcloud.stripe_subscription_shape import period_at, prorated, shown
 
 __all__ = ["LIVE", "Cycle"]
@@ -85,7 +84,7 @@ class Cycle:
         now = self._now(self._subscription(subscription_id))
         self._change(subscription_id, "customer.subscription.updated", status="incomplete_expired", ended_at=now)
         invoice = self.state.invoices.objects[invoice_id]
-        self.state.put(self.state.invoices, {**copy.deepcopy(invoice), "status": "void", "auto_advance": False}, "invoice.voided", invoice)
+        self.state.put(self.state.invoices, {**clone(invoice), "status": "void", "auto_advance": False}, "invoice.voided", invoice)
 
     # Renewal
 
@@ -147,7 +146,7 @@ class Cycle:
             del self.state.items.objects[item_id]
         for change in changed:
             item, price = held[change["id"]], change["price"]
-            after = copy.deepcopy(item)
+            after = clone(item)
             if price["id"] != item["price"]["id"] or change.get("quantity", item.get("quantity")) != item.get("quantity"):
                 lines += self._leave(subscription, item, moment, proration, clear_usage=False)
                 after["price"] = price
@@ -262,7 +261,7 @@ class Cycle:
 
     def _change(self, subscription_id: str, event: str | None = None, **changes: Any) -> None:
         before = self.state.subscriptions.objects[subscription_id]
-        after = shown(self.state, {**copy.deepcopy(before), **changes})
+        after = shown(self.state, {**clone(before), **changes})
         deleted = event == "customer.subscription.deleted"
         self.state.put(self.state.subscriptions, after, event, None if deleted else before)
 

@@ -6,7 +6,6 @@ becomes open, paid, void or uncollectible, and tells whoever listens.
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Callable
 from decimal import Decimal
 from typing import Any
@@ -28,7 +27,7 @@ from rowhouse.localcloud.stripe_params import (
 from rowhouse.localcloud.stripe_pricing import amount_for, to_minor
 from rowhouse.localcloud.stripe_schema import check_count
 from rowhouse.localcloud.stripe_search import matcher
-from rowhouse.localcloud.stripe_state import Json, State, merge_metadata
+from rowhouse.localcloud.stripe_state import Json, State, clone, merge_metadata
 from rowhouse.localcloud.stripe_usage import Usage
 
 __all__ = ["Invoices", "is_good_card"]
@@ -145,7 +144,7 @@ class Invoices:
     def finalize(self, draft: Json, *, charge: bool = True) -> Json:
         """Count for the last time, give a number, and ask for payment. Usage that comes later is billed nowhere."""
         now = self.state.timeline(draft["test_clock"]).now()
-        invoice = copy.deepcopy(draft)
+        invoice = clone(draft)
         self._count(invoice)
         customer = self.state.customers.objects.get(invoice["customer"])
         if customer:
@@ -187,7 +186,7 @@ class Invoices:
 
     def _charge(self, invoice: Json) -> Json:
         now = self.state.timeline(invoice["test_clock"]).now()
-        before = copy.deepcopy(invoice)
+        before = clone(invoice)
         invoice = {**invoice, "attempted": True, "attempt_count": invoice["attempt_count"] + 1}
         if is_good_card(self.state.cards.get(invoice["customer"])):
             self.state.invoices.objects[invoice["id"]] = invoice
@@ -216,8 +215,8 @@ class Invoices:
 
     def _paid(self, invoice: Json) -> Json:
         now = self.state.timeline(invoice["test_clock"]).now()
-        before = copy.deepcopy(invoice)
-        after = copy.deepcopy(invoice)
+        before = clone(invoice)
+        after = clone(invoice)
         after.update(status="paid", attempted=True, amount_paid=invoice["amount_due"], amount_remaining=0, next_payment_attempt=None)
         after.update(auto_advance=False)
         after["status_transitions"]["paid_at"] = now
@@ -290,7 +289,7 @@ class Invoices:
         """POST /v1/invoices/{id}."""
         before: Json = self.state.invoices.get(call.id)
         params: dict[str, Any] = dict(call.params)
-        after = copy.deepcopy(before)
+        after = clone(before)
         if "metadata" in params:
             after["metadata"] = merge_metadata(before["metadata"], params.pop("metadata"))
             check_count(after["metadata"])
@@ -314,7 +313,7 @@ class Invoices:
         before = self.state.invoices.get(invoice_id)
         if before["status"] not in {"open", "uncollectible"}:
             raise invalid(f"You can only mark open invoices as {status}. This invoice is {before['status']}.", code="invoice_not_editable")
-        after = copy.deepcopy(before)
+        after = clone(before)
         after["status"] = status
         after["status_transitions"][transition] = self.state.timeline(before["test_clock"]).now()
         after["auto_advance"] = False

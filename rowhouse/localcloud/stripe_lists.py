@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from rowhouse.localcloud.stripe_errors import invalid, no_such
-from rowhouse.localcloud.stripe_state import Json, State
+from rowhouse.localcloud.stripe_state import Json, State, clone
 
 __all__ = ["expand", "in_range", "page", "search_page"]
 
@@ -65,7 +64,7 @@ def expand(answer: Json, paths: list[str], state: State, includable: Mapping[str
     """
     if not paths:
         return answer
-    full = copy.deepcopy(answer)
+    full = clone(answer)
     for path in paths:
         parts = path.split(".")
         if len(parts) > (5 if parts[0] == "data" else 4):
@@ -93,6 +92,6 @@ def _expand_at(node: Any, parts: list[str], path: str, state: State, includable:
         shelf = next((shelf for shelf in state.shelves if node[head] in shelf.objects or node[head] in shelf.gone), None)
         if shelf is None:
             raise invalid(f"This property cannot be expanded ({path}).", "expand")
-        node[head] = copy.deepcopy(shelf.objects.get(node[head]) or shelf.gone[node[head]])
+        node[head] = clone(shelf.objects.get(node[head]) or shelf.gone[node[head]])
     if rest:
         _expand_at(node[head], rest, path, state, includable)

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import copy
-
 from rowhouse.localcloud.stripe_errors import invalid
 from rowhouse.localcloud.stripe_http import Call, Endpoint
 from rowhouse.localcloud.stripe_lists import page
 from rowhouse.localcloud.stripe_params import METER_CREATE, METER_LIST, METER_UPDATE, NONE
-from rowhouse.localcloud.stripe_state import Json, State, new_id
+from rowhouse.localcloud.stripe_state import Json, State, clone, new_id
 
 __all__ = ["Meters"]
 
@@ -84,5 +82,5 @@ class Meters:
 
     def _change(self, meter_id: str, event: str, **changes: object) -> Json:
         before = self.state.meters.get(meter_id)
-        after = {**copy.deepcopy(before), **changes, "updated": self.state.virtual.now()}
+        after = {**clone(before), **changes, "updated": self.state.virtual.now()}
         return self.state.put(self.state.meters, after, event, before)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from typing import Any
 
 from rowhouse.localcloud.stripe_cycle import LIVE, Cycle
@@ -20,7 +19,7 @@ from rowhouse.localcloud.stripe_params import (
 )
 from rowhouse.localcloud.stripe_schema import check_count
 from rowhouse.localcloud.stripe_search import matcher
-from rowhouse.localcloud.stripe_state import Json, State, merge_metadata, new_id
+from rowhouse.localcloud.stripe_state import Json, State, clone, merge_metadata, new_id
 from rowhouse.localcloud.stripe_subscription_shape import item_object, period_at, shown, subscription_object
 from rowhouse.localcloud.stripe_time import first_anchor, step
 
@@ -86,7 +85,7 @@ class Subscriptions:
         before = shown(self.state, self.state.subscriptions.get(call.id))
         if before["status"] in {"canceled", "incomplete_expired"} and set(params) - {"metadata", "cancellation_details"}:
             raise invalid("A canceled subscription can only update its cancellation_details and metadata.")
-        after = copy.deepcopy(before)
+        after = clone(before)
         self._check_collection(params, before["collection_method"], before["days_until_due"])
         for name in ("collection_method", "days_until_due", "default_payment_method", "description", "cancel_at_period_end"):
             if name in params:
