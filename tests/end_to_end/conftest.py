@@ -43,3 +43,20 @@ def play(runner: asyncio.Runner, nursery: Nursery, tmp_path: Path) -> Callable[.
         runner.run(staged())
 
     return inner
+
+
+@pytest.fixture(scope="session")
+def undisturbed(runner: asyncio.Runner, nursery: Nursery, tmp_path_factory: pytest.TempPathFactory) -> dict[str, object]:
+    """What the vendors keep after an apply and after a destroy that nothing disturbed, and how many calls each took."""
+    kept: dict[str, object] = {}
+
+    async def play(folder: Path) -> None:
+        async with world(folder, nursery) as made:
+            assert (ran := await made.up()).code == 0, ran.failed()
+            kept["up"], kept["up calls"] = made.kept(), len(made.cloud.journal.entries)
+            made.cloud.journal.clear()
+            assert (ran := await made.destroy()).code == 0, ran.failed()
+            kept["destroy"], kept["destroy calls"] = made.kept(), len(made.cloud.journal.entries)
+
+    runner.run(play(tmp_path_factory.mktemp("undisturbed") / "world"))
+    return kept
