@@ -46,7 +46,7 @@ async def running(
     directory.load_cache()
     keys.load_cache()
     # A store that hangs must not keep the gateway from starting with what it has.
-    first: asyncio.Future[list[object]] = asyncio.gather(directory.refresh(), keys.refresh())
+    first = asyncio.gather(directory.refresh(), keys.refresh())
     with contextlib.suppress(TimeoutError):
         await asyncio.wait_for(asyncio.shield(first), FIRST_LOOK_S)
     server = make_server(gateway, settings.limits)
@@ -108,7 +108,8 @@ async def _serve(settings: Settings, store: Store) -> None:
 
 
 def _bind(host: str, port: int) -> socket.socket:
-    sock = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET, socket.SOCK_STREAM)
+    # asyncio switches Nagle's delay (40 ms an answer) off only on sockets that name their protocol.
+    sock = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     try:
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         sock.bind((host, port))

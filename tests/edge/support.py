@@ -138,7 +138,7 @@ async def app_server(app: Any) -> AsyncIterator[int]:
 
     from rowhouse.edge.server import make_server
 
-    sock = socket.socket()
+    sock = socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     sock.bind(("127.0.0.1", 0))
     sock.listen(64)
     server = make_server(app, replace(FAST, head_s=30))
