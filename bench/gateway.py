@@ -25,7 +25,7 @@ TOTAL = 1024 * 1024 * 1024
 PIECE = b"z" * 65536
 
 
-async def app(scope: Any, receive: Any, send: Any) -> None:
+async def app(scope: Any, _receive: Any, send: Any) -> None:
     size = TOTAL if scope["path"] == "/big" else 2
     await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"%d" % size)]})
     if size == 2:
