@@ -1,28 +1,36 @@
 """The Pulumi CLI behind the command's verbs: the same questions, its own engine and its own state.
 
 It is told to keep off the network where it would only look for updates; where its state lives is Pulumi's own
-configuration (`pulumi login`, PULUMI_BACKEND_URL).
+configuration (`pulumi login`, PULUMI_BACKEND_URL). What a killed run left is put right before the next one applies: a
+lock whose holder is certainly gone is released (`pulumi_locks`), and creations that never ended are taken out of the
+state, because ours look for their own earlier attempt and Cloudflare's are swept (`sweep`).
 """
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import json
+import re
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import Awaitable, Callable
+from inspect import isawaitable
 from pathlib import Path
 from typing import Any
 
 from rowhouse.cli.changes import CHANGING, Change, Failed, Outcome, difference
 from rowhouse.cli.progress import Teller
+from rowhouse.cli.pulumi_command import Ended, run_pulumi
+from rowhouse.cli.pulumi_locks import lock_problem
 from rowhouse.cli.surroundings import EnvironmentProblemError
 
 __all__ = ["PulumiDriver"]
 
-Review = Callable[[Outcome], bool]
-_LINE_LIMIT = 64 * 1024 * 1024  # one event may carry a whole resource
+Review = Callable[[Outcome], bool | Awaitable[bool]]
 _KINDS = {"add", "delete", "update"}
+_STACK_TYPE = "pulumi:pulumi:Stack"
+# Pulumi's wire signature of a special value, and of a secret among them (reference: sdk/go/common/resource/sig).
+_SIGNATURE, _SECRET = "4dabf18193072939515e22adb298388d", "1b47061264138c4ac30d75fd1eb44270"
+_COLOUR = re.compile(r"<\{%.*?%\}>")
 
 
 class PulumiDriver:
@@ -38,24 +46,17 @@ class PulumiDriver:
 
     async def preview(self, teller: Teller, *, refresh: bool = False) -> Outcome:
         """What `up` would do."""
-        began = time.monotonic()
-        document, errors = await self._document("preview", "--json", *(["--refresh"] if refresh else []))
-        outcome = Outcome(seconds=time.monotonic() - began)
-        for step in document.get("steps") or []:
-            _add(outcome, step["op"], step["urn"], step.get("oldState"), step.get("newState"), step.get("detailedDiff"))
-        for diagnostic in document.get("diagnostics") or []:
-            _diagnose(outcome, teller, diagnostic)
-        if errors and not outcome.failures:
-            outcome.failures.append(Failed("", errors))
-        return outcome
+        return await self._planned(teller, "preview", "--json", *(["--refresh"] if refresh else []))
 
     async def up(self, teller: Teller, review: Review | None = None, *, refresh: bool = False) -> Outcome:
         """Apply; `review` is shown the preview first and may decline."""
         if review is not None:
             planned = await self.preview(teller, refresh=refresh)
-            if planned.failures or not review(planned):
+            if planned.failures or not await _agreed(review, planned):
                 planned.declined = not planned.failures
                 return planned
+        if (await self.export())["deployment"].get("pending_operations"):
+            await self.settled(teller)
         return await self._events(teller, "up", "--continue-on-error", *(["--refresh"] if refresh else []))
 
     async def refresh(self, teller: Teller) -> Outcome:
@@ -63,103 +64,153 @@ class PulumiDriver:
         return await self._events(teller, "refresh")
 
     async def destroy(self, teller: Teller, review: Review | None = None, *, delete_data: bool = False) -> Outcome:
-        """Delete everything; `delete_data` lifts the protection."""
+        """Delete everything; `delete_data` lifts the protection.
+
+        Nothing is deleted when something is protected: the CLI, told to continue on errors, would take the rest away around it.
+        """
+        state = await self.export()
+        self._refuse_unfinished(state)
+        if not delete_data and (protected := _protected(state)):
+            return Outcome(failures=protected)
+        protection = ["--ignore-protect"] if delete_data else []
         if review is not None:
-            document, errors = await self._document("destroy", "--preview-only", "--json")
-            planned = Outcome()
-            for step in document.get("steps") or []:
-                _add(planned, step["op"], step["urn"], step.get("oldState"), step.get("newState"), None)
-            if errors and not planned.changes:
-                planned.failures.append(Failed("", errors))
-            if planned.failures or not review(planned):
+            planned = await self._planned(teller, "destroy", "--preview-only", "--json", *protection)
+            if planned.failures or not await _agreed(review, planned):
                 planned.declined = not planned.failures
                 return planned
-        if delete_data:
-            await self._document("state", "unprotect", "--all", "--yes")
-        return await self._events(teller, "destroy", "--continue-on-error")
+        return await self._events(teller, "destroy", "--continue-on-error", *protection)
 
     async def export(self) -> dict[str, Any]:
-        """The state as `stack export` prints it."""
-        document, errors = await self._document("stack", "export")
-        if errors:
-            raise EnvironmentProblemError(f"pulumi stack export: {errors}")
+        """The state as `stack export` prints it, secrets encrypted.
+
+        Raises: EnvironmentProblemError.
+        """
+        await self._select()
+        ended = await self._run("stack", "export")
+        try:
+            document: dict[str, Any] = json.loads(ended.out)
+        except ValueError:
+            raise EnvironmentProblemError(f"pulumi stack export: {ended.error or 'printed no state'}") from None
         return document
+
+    async def settled(self, teller: Teller) -> dict[str, Any]:
+        """The state while nobody changes it, without the unfinished creations of a killed run.
+
+        Refreshing the stack itself reads no object; it takes the lock, which proves that no other run is under way.
+        Raises: EnvironmentProblemError when the stack is locked.
+        """
+        resources = (await self.export())["deployment"].get("resources") or []
+        target = next((["--target", str(found["urn"])] for found in resources if found["type"] == _STACK_TYPE), [])
+        outcome = await self._events(teller, "refresh", "--clear-pending-creates", *target)
+        if outcome.failures:
+            raise EnvironmentProblemError("; ".join(failure.message for failure in outcome.failures))
+        return await self.export()
+
+    def _refuse_unfinished(self, state: dict[str, Any]) -> None:
+        pending = state["deployment"].get("pending_operations") or []
+        ours = [item["resource"] for item in pending if item["type"] == "creating" and item["resource"]["type"].startswith("rowhouse:")]
+        if ours:
+            names = ", ".join(sorted(str(resource["urn"]).rsplit("::", 1)[-1] for resource in ours))
+            raise EnvironmentProblemError(
+                f"stack {self.stack}: an earlier run was killed while creating {names}, so what exists of them is not in the state "
+                "and would be left over. Run `rowhouse up` first: it finds them again. Then destroy."
+            )
 
     async def _select(self) -> None:
         if not self._selected:
+            ended = await run_pulumi(self.root, self.env, "stack", "select", self.stack, "--create")
+            if ended.code:
+                raise EnvironmentProblemError(f"pulumi stack select {self.stack}: {ended.error}")
             self._selected = True
-            _, errors = await self._document("stack", "select", self.stack, "--create", stack=False)
-            if errors:
-                raise EnvironmentProblemError(f"pulumi stack select {self.stack}: {errors}")
 
-    async def _document(self, *args: str, stack: bool = True) -> tuple[dict[str, Any], str]:
-        """Run a command that prints one document; the error is empty when it ended well."""
-        if stack:
-            await self._select()
-        process = await asyncio.create_subprocess_exec(
-            "pulumi",
-            *args,
-            *(["--stack", self.stack] if stack else []),
-            "--non-interactive",
-            cwd=self.root,
-            env=self.env,
-            stdout=asyncio.subprocess.PIPE,
-            stderr=asyncio.subprocess.PIPE,
-        )
-        out, err = await process.communicate()
-        document: dict[str, Any] = {}
-        with contextlib.suppress(ValueError):
-            parsed = json.loads(out)
-            document = parsed if isinstance(parsed, dict) else {}
-        return document, "" if process.returncode == 0 else (
-            err.decode().strip() or out.decode().strip() or f"exit code {process.returncode}"
-        )
+    async def _run(self, *args: str, on_line: Callable[[bytes], None] | None = None) -> Ended:
+        return await run_pulumi(self.root, self.env, *args, "--stack", self.stack, on_line=on_line)
 
-    async def _events(self, teller: Teller, *args: str) -> Outcome:
-        """Run a command that tells events as JSON lines."""
+    async def _released(self, ended: Ended, teller: Teller) -> bool:
+        """Whether the run failed for a stale lock that is now released."""
+        problem = lock_problem(self.stack, ended.error)
+        if problem is None or not problem.stale:
+            return False
+        released = await self._run("cancel", "--yes")
+        if released.code == 0:
+            for holder in problem.holders:
+                teller.said("warning", f"released the lock that {holder} left on the stack {self.stack}: that process no longer exists")
+        return released.code == 0
+
+    async def _planned(self, teller: Teller, *args: str) -> Outcome:
+        """Run a preview, which prints one document."""
         await self._select()
         began = time.monotonic()
-        outcome = Outcome()
-        async for event in self._lines(outcome, *args):
-            if "resOutputsEvent" in event:
-                step = event["resOutputsEvent"]["metadata"]
-                _add(outcome, step["op"], step["urn"], step.get("old"), step.get("new"), step.get("detailedDiff"))
-                teller.progress(len(outcome.parents), len(outcome.parents), 0)
-            elif "resOpFailedEvent" in event:
-                outcome.failures.append(Failed(event["resOpFailedEvent"]["metadata"]["urn"], "failed"))
-            elif "diagnosticEvent" in event:
-                _diagnose(outcome, teller, event["diagnosticEvent"])
-        outcome.seconds = time.monotonic() - began
+        ended = await self._run(*args)
+        document: dict[str, Any] = {}
+        with contextlib.suppress(ValueError):
+            parsed = json.loads(ended.out)
+            document = parsed if isinstance(parsed, dict) else {}
+        outcome = Outcome(seconds=time.monotonic() - began)
+        for step in document.get("steps") or []:
+            _add(outcome, step["op"], step["urn"], step.get("oldState"), step.get("newState"), step.get("detailedDiff"))
+        outcome.unchanged = int((document.get("changeSummary") or {}).get("same", 0))
+        for diagnostic in document.get("diagnostics") or []:
+            _diagnose(outcome, teller, diagnostic)
+        if ended.code and not outcome.failures:
+            outcome.failures.append(Failed("", ended.err.strip().removeprefix("error: ") if document else ended.error))
         outcome.failures = _worded(outcome.failures)
         return outcome
 
-    async def _lines(self, outcome: Outcome, *args: str) -> AsyncIterator[dict[str, Any]]:
-        process = await asyncio.create_subprocess_exec(
-            "pulumi",
-            *args,
-            "--stack",
-            self.stack,
-            "--yes",
-            "--skip-preview",
-            "--json",
-            "--non-interactive",
-            cwd=self.root,
-            env=self.env,
-            stdout=asyncio.subprocess.PIPE,
-            stderr=asyncio.subprocess.PIPE,
-            limit=_LINE_LIMIT,
-        )
-        assert process.stdout is not None
-        assert process.stderr is not None
-        stderr = asyncio.create_task(process.stderr.read())
-        async for line in process.stdout:
+    async def _events(self, teller: Teller, *args: str) -> Outcome:
+        """Run a command that changes something and tells events as JSON lines; once more when it stumbled over a stale lock."""
+        await self._select()
+        began = time.monotonic()
+        outcome, ended = await self._told(teller, *args)
+        if ended.code and await self._released(ended, teller):
+            outcome, ended = await self._told(teller, *args)
+        if ended.interrupted:
+            outcome.failures.append(Failed("", "interrupted; the steps under way were ended and recorded. Run it again to go on."))
+        elif ended.code and not outcome.failures:
+            problem = lock_problem(self.stack, ended.error)
+            outcome.failures.append(Failed("", str(problem) if problem else f"pulumi {args[0]}: {ended.error}"))
+        outcome.failures = _worded(outcome.failures)
+        outcome.seconds = time.monotonic() - began
+        return outcome
+
+    async def _told(self, teller: Teller, *args: str) -> tuple[Outcome, Ended]:
+        outcome = Outcome()
+
+        def hear(line: bytes) -> None:
             with contextlib.suppress(ValueError):
                 event = json.loads(line)
                 if isinstance(event, dict):
-                    yield event
-        code, errors = await process.wait(), (await stderr).decode().strip()
-        if code != 0 and not outcome.failures:
-            outcome.failures.append(Failed("", errors or f"pulumi {args[0]} ended with exit code {code}"))
+                    _hear(outcome, teller, event)
+
+        return outcome, await self._run(*args, "--yes", "--skip-preview", "--json", on_line=hear)
+
+
+async def _agreed(review: Review, planned: Outcome) -> bool:
+    answer = review(planned)
+    return await answer if isawaitable(answer) else bool(answer)
+
+
+def _protected(state: dict[str, Any]) -> list[Failed]:
+    return [
+        Failed(
+            str(found["urn"]),
+            f"'{found['urn'].rsplit('::', 1)[-1]}' ({found['type']}) is protected and cannot be deleted; "
+            "take away its `protect` option in a change of its own first if this is meant",
+        )
+        for found in state["deployment"].get("resources") or []
+        if found.get("protect") and not found.get("delete")
+    ]
+
+
+def _hear(outcome: Outcome, teller: Teller, event: dict[str, Any]) -> None:
+    if "resOutputsEvent" in event:
+        step = event["resOutputsEvent"]["metadata"]
+        _add(outcome, step["op"], step["urn"], step.get("old"), step.get("new"), step.get("detailedDiff"))
+        teller.progress(len(outcome.parents), len(outcome.parents), 0)
+    elif "resOpFailedEvent" in event:
+        outcome.failures.append(Failed(event["resOpFailedEvent"]["metadata"]["urn"], "failed"))
+    elif "diagnosticEvent" in event:
+        _diagnose(outcome, teller, event["diagnosticEvent"])
 
 
 def _add(
@@ -175,14 +226,23 @@ def _add(
     for path, entry in (detailed or {}).items():
         kind = str(entry.get("kind", entry.get("diffKind", "update"))).removesuffix("-replace")
         kinds[path] = kind if kind in _KINDS else "update"
-    diff = difference(kinds, kinds, old.get("inputs") or {}, new.get("inputs") or {}) if old and new else ()
+    diff = difference(kinds, kinds, _hidden(old.get("inputs") or {}), _hidden(new.get("inputs") or {})) if old and new else ()
     outcome.changes.append(Change(op, urn, type_, outcome.parents[urn], diff))
 
 
+def _hidden(value: Any) -> Any:
+    """The value with each secret as `[secret]`, whatever the CLI put in its place."""
+    if isinstance(value, dict):
+        if value.get(_SIGNATURE) == _SECRET:
+            return "[secret]"
+        return {key: _hidden(item) for key, item in value.items()}
+    return [_hidden(item) for item in value] if isinstance(value, list) else value
+
+
 def _diagnose(outcome: Outcome, teller: Teller, diagnostic: dict[str, Any]) -> None:
-    severity, message = diagnostic.get("severity", "info"), str(diagnostic.get("message", ""))
+    severity, message = diagnostic.get("severity", "info"), _COLOUR.sub("", str(diagnostic.get("message", ""))).strip()
     if severity == "error":
-        outcome.failures.append(Failed(str(diagnostic.get("urn") or ""), message.strip()))
+        outcome.failures.append(Failed(str(diagnostic.get("urn") or ""), message))
     elif severity == "warning":
         teller.said(severity, message)
 
@@ -194,5 +254,5 @@ def _worded(failures: list[Failed]) -> list[Failed]:
         known = by_urn.get(failure.urn)
         if known is None or known.message in {"failed", "update failed"}:
             by_urn[failure.urn] = failure
-    named = [failure for urn, failure in by_urn.items() if urn and "pulumi:pulumi:Stack" not in urn]
+    named = [failure for urn, failure in by_urn.items() if urn and _STACK_TYPE not in urn]
     return named or list(by_urn.values())

@@ -100,7 +100,8 @@ class World:
     def env(self) -> dict[str, str]:
         """The environment of the command."""
         kept = {name: os.environ[name] for name in ("PATH", "HOME", "LANG", "TMPDIR", "VIRTUAL_ENV") if name in os.environ}
-        return {**kept, **self.cloud.env, "ROWHOUSE_NURSERY": self.nursery.socket, **self.extra_env}
+        engine = {"ROWHOUSE_NURSERY": self.nursery.socket} if self.engine == "embedded" else pulumi_env(self.folder, kept.get("PATH", ""))
+        return {**kept, **self.cloud.env, **engine, **self.extra_env}
 
     async def start(self, *args: str) -> asyncio.subprocess.Process:
         """Start `rowhouse ARGS --json` and give its process."""
@@ -151,6 +152,33 @@ class World:
         return normal(self.cloud.dump(), self.routes())
 
 
+def pulumi_env(folder: Path, path: str) -> dict[str, str]:
+    """The environment of the real CLI: all its own files below `folder`, nothing asked of a network."""
+    return {
+        "PATH": f"{folder / 'bin'}:{path}",
+        "PULUMI_BACKEND_URL": f"file://{folder / 'backend'}",
+        "PULUMI_CONFIG_PASSPHRASE": "correct horse",
+        "PULUMI_HOME": str(folder / "home"),
+        "PULUMI_SKIP_UPDATE_CHECK": "true",
+        "PULUMI_DISABLE_AUTOMATIC_PLUGIN_ACQUISITION": "true",
+        "PULUMI_DISABLE_REGISTRY_RESOLVE": "true",
+    }
+
+
+def _fit_for_pulumi(folder: Path, project: Path) -> None:
+    """What the CLI finds on a user's machine: the virtual environment beside Pulumi.yaml, and a Cloudflare plugin."""
+    (folder / "backend").mkdir()
+    (project / ".venv").symlink_to(sys.prefix)
+    # The published plugin is a download; ours speaks the same protocol and asks the same of Cloudflare.
+    shim = folder / "bin" / "pulumi-resource-cloudflare"
+    shim.parent.mkdir()
+    shim.write_text(
+        f"#!/bin/sh\nROWHOUSE_PLUGIN_PARENT=$PPID\nPYTHONPATH='{ROOT}'\nexport ROWHOUSE_PLUGIN_PARENT PYTHONPATH\n"
+        f"exec '{sys.executable}' -P -m rowhouse.engine.builtin.cloudflare \"$@\"\n"
+    )
+    shim.chmod(0o755)
+
+
 async def finished(process: asyncio.subprocess.Process) -> Ran:
     """Wait for a started command."""
     async with asyncio.timeout(RUN_S):
@@ -178,6 +206,8 @@ async def _opened(folder: Path, nursery: Nursery, options: dict[str, Any]) -> Wo
         shutil.copytree(ROOT / name, project / name, ignore=shutil.ignore_patterns("__pycache__"))
     (project / "rowhouse").symlink_to(ROOT / "rowhouse")
     made = World(folder, LocalCloud(folder / "cloud", images=IMAGES, limits=False), nursery, **options)
+    if made.engine == "pulumi":
+        _fit_for_pulumi(folder, project)
     made.write("plans/shop.yaml", CATALOG)
     shutil.copytree(ROOT / "apps", project / "apps", ignore=lambda _, names: [name for name in names if name not in {"notebook.yaml"}])
     for tenant, text in TENANTS.items():
