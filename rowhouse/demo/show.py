@@ -227,7 +227,8 @@ class _Show:
         with Teller(self.console, "applying") as teller:
             outcome = await self.driver.up(teller)
         self._no_failures(outcome)
-        self.console.print(Text(f"  applied {len(resources(outcome.changes))} changes in {outcome.seconds:.1f} s", style="dim"))
+        count = len(resources(outcome.changes))
+        self.console.print(Text(f"  applied {count} change{'' if count == 1 else 's'} in {outcome.seconds:.1f} s", style="dim"))
         return outcome
 
     async def _change(self, tenant: str, *, only: set[str], exactly: int | None = None) -> None:
