@@ -13,6 +13,7 @@ import os
 import re
 import signal
 import socket
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable, MutableMapping
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
@@ -53,6 +54,7 @@ class Fault:
     vendor: str = ""
     method: str = ""
     path: str = ""
+    body_contains: str = ""  # text that the request's body holds; empty is any
     skip: int = 0  # matching requests to let through first
     times: int = 1  # how many to spoil; -1 is all
     value: float = 0.0  # seconds
@@ -94,10 +96,10 @@ class Faults:
         """Behave again."""
         self.rules.clear()
 
-    def take(self, vendor: str, method: str, path: str) -> Fault | None:
+    def take(self, vendor: str, method: str, path: str, body: str = "") -> Fault | None:
         """The rule that spoils this request, counted as used."""
         for rule in self.rules:
-            if not rule.matches(vendor, method, path):
+            if rule.body_contains not in body or not rule.matches(vendor, method, path):
                 continue
             if rule.skip > 0:
                 rule.skip -= 1
@@ -125,6 +127,8 @@ class Entry:
     status: int = 0  # 0: not answered
     headers: dict[str, str] = field(default_factory=dict)  # without credentials
     response: str = ""
+    began_s: float = 0.0  # monotonic, real: when the request had arrived
+    ended_s: float = 0.0  # likewise: when its answer was sent or its connection dropped; 0: not yet
 
 
 _KEPT_HEADERS = ("content-type", "idempotency-key", "fly-machine-lease-nonce", "stripe-version", "user-agent", "host")
@@ -200,10 +204,14 @@ class VendorMiddleware:
             query=scope.get("query_string", b"").decode("latin-1"),
             body=self.redact(scope["path"], body[:_KEPT_BODY].decode("utf-8", "replace")),
             headers={k: v for k, v in headers.items() if k in _KEPT_HEADERS},
+            began_s=time.monotonic(),
         )
         self.journal.entries.append(entry)
-        fault = self.faults.take(self.vendor, entry.method, entry.path)
-        await self._serve(scope, body, send, entry, fault)
+        fault = self.faults.take(self.vendor, entry.method, entry.path, body.decode("utf-8", "replace"))
+        try:
+            await self._serve(scope, body, send, entry, fault)
+        finally:
+            entry.ended_s = time.monotonic()
 
     async def _serve(self, scope: Scope, body: bytes, send: Send, entry: Entry, fault: Fault | None) -> None:
         kind = fault.kind if fault else None
