@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import sys
+from collections.abc import AsyncIterator, Callable, Sequence
 from pathlib import Path
 from typing import Annotated, Protocol
 
 import typer
+from rich.console import Console
 
 from rowhouse.cli import guards
 from rowhouse.cli.changes import Outcome
@@ -16,6 +19,7 @@ from rowhouse.cli.output import EXIT_FINDINGS, EXIT_NOTHING_DONE, JsonOption, da
 from rowhouse.cli.progress import Teller
 from rowhouse.cli.render import print_outcome
 from rowhouse.cli.surroundings import EngineName, EnvironmentProblemError, Surroundings, surroundings
+from rowhouse.cli.sweep import Leftover, Owner, Sweep
 from rowhouse.spec import load_fleet
 
 __all__ = ["Driver", "destroy", "driver_for", "prepared", "preview", "refresh", "up"]
@@ -32,12 +36,14 @@ class Driver(Protocol):
     """An engine behind the verbs."""
 
     name: str
+    adopts: bool
 
     async def preview(self, teller: Teller, *, refresh: bool = False) -> Outcome: ...
     async def up(self, teller: Teller, review: object = None, *, refresh: bool = False) -> Outcome: ...
     async def refresh(self, teller: Teller) -> Outcome: ...
     async def destroy(self, teller: Teller, review: object = None, *, delete_data: bool = False) -> Outcome: ...
     async def export(self) -> dict[str, object]: ...
+    async def settled(self, teller: Teller) -> dict[str, object]: ...
 
 
 def driver_for(where: Surroundings, stack: str) -> Driver:
@@ -51,8 +57,8 @@ def driver_for(where: Surroundings, stack: str) -> Driver:
     return EmbeddedDriver(where.root, stack, dict(where.env))  # type: ignore[return-value]
 
 
-def prepared(stack: str, engine: EngineName) -> tuple[Surroundings, Driver]:
-    """Everything checked that can be checked before an engine starts.
+def prepared(stack: str, engine: EngineName) -> tuple[Surroundings, Driver, dict[str, object]]:
+    """Everything checked that can be checked before an engine starts; and the state at that moment.
 
     Raises: SpecError, EnvironmentProblemError.
     """
@@ -61,8 +67,27 @@ def prepared(stack: str, engine: EngineName) -> tuple[Surroundings, Driver]:
     guards.check_accounts(where, stack)
     guards.check_live_key(fleet, where.env)
     driver = driver_for(where, stack)
-    guards.refuse_vanished(fleet, stack, asyncio.run(driver.export()))
-    return where, driver
+    state = asyncio.run(driver.export())
+    guards.refuse_vanished(fleet, stack, state)
+    return where, driver, state
+
+
+@contextlib.asynccontextmanager
+async def _sweeping(where: Surroundings, driver: Driver, stack: str, state: dict[str, object], teller: Teller) -> AsyncIterator[Sweep]:
+    """A sweep that has looked, its client closed at the end."""
+    from rowhouse.engine import load_project  # costs gRPC: only where something is applied
+    from rowhouse.vendors.cloudflare import Cloudflare
+
+    settings = guards.stack_settings(where.root, stack)
+    account, zone = str(settings.get("cloudflareAccountId", "")), str(settings.get("cloudflareZoneId", ""))
+    owner = Owner(load_project(where.root).name, stack, account, zone)
+    cloudflare = Cloudflare.from_environment(where.env)
+    try:
+        sweep = Sweep(cloudflare, owner, lambda text: teller.said("warning", text))
+        await sweep.look(state, driver.export, adopting=driver.adopts)
+        yield sweep
+    finally:
+        await cloudflare.close()
 
 
 @handled
@@ -70,10 +95,17 @@ def preview(
     stack: StackOption = "main", engine: EngineOption = "auto", refresh: RefreshOption = False, as_json: JsonOption = False
 ) -> None:
     """Show what `up` would change, without changing anything."""
-    _, driver = prepared(stack, engine)
+    where, driver, state = prepared(stack, engine)
+
+    async def look(teller: Teller) -> tuple[Outcome, list[Leftover]]:
+        async with _sweeping(where, driver, stack, state, teller) as sweep:
+            return await driver.preview(teller, refresh=refresh), sweep.found
+
     with Teller(prose, "previewing", quiet=as_json) as teller:
-        outcome = asyncio.run(driver.preview(teller, refresh=refresh))
-    _finish(outcome, as_json=as_json, done=False)
+        outcome, found = asyncio.run(look(teller))
+    if not as_json:
+        _print_leftovers(data, found)
+    _finish(outcome, as_json=as_json, done=False, leftovers=found)
 
 
 @handled
@@ -85,16 +117,22 @@ def up(
     as_json: JsonOption = False,
 ) -> None:
     """Make it so: show the preview, ask, apply."""
-    _, driver = prepared(stack, engine)
+    where, driver, state = prepared(stack, engine)
+
+    async def work(teller: Teller) -> tuple[Outcome, list[Leftover]]:
+        async with _sweeping(where, driver, stack, state, teller) as sweep:
+            review = await _swept_after(_asker(teller, "Apply these changes?", sweep.found), driver, sweep, teller, asks=not yes)
+            return await driver.up(teller, review, refresh=refresh), sweep.removed
+
     with Teller(prose, "applying", quiet=as_json) as teller:
-        outcome = asyncio.run(driver.up(teller, None if yes else _asker(teller, "Apply these changes?"), refresh=refresh))
-    _finish(outcome, as_json=as_json, done=not outcome.declined)
+        outcome, removed = asyncio.run(work(teller))
+    _finish(outcome, as_json=as_json, done=not outcome.declined, leftovers=removed)
 
 
 @handled
 def refresh(stack: StackOption = "main", engine: EngineOption = "auto", as_json: JsonOption = False) -> None:
     """Read every object at the vendors again and correct the state; changes nothing at the vendors."""
-    _, driver = prepared(stack, engine)
+    _, driver, _ = prepared(stack, engine)
     with Teller(prose, "refreshing", quiet=as_json) as teller:
         outcome = asyncio.run(driver.refresh(teller))
     _finish(outcome, as_json=as_json, done=True)
@@ -115,18 +153,47 @@ def destroy(
             "--delete-data: refused at real vendors. Customers' volumes leave by `state: offboarding` in their files."
         )
     driver = driver_for(where, stack)
+
+    async def work(teller: Teller) -> tuple[Outcome, list[Leftover]]:
+        async with _sweeping(where, driver, stack, await driver.export(), teller) as sweep:
+            review = await _swept_after(_asker(teller, "Delete all this?", sweep.found), driver, sweep, teller, asks=not yes)
+            return await driver.destroy(teller, review, delete_data=delete_data), sweep.removed
+
     with Teller(prose, "destroying", quiet=as_json) as teller:
-        outcome = asyncio.run(driver.destroy(teller, None if yes else _asker(teller, "Delete all this?"), delete_data=delete_data))
-    _finish(outcome, as_json=as_json, done=not outcome.declined)
+        outcome, removed = asyncio.run(work(teller))
+    _finish(outcome, as_json=as_json, done=not outcome.declined, leftovers=removed)
 
 
-def _asker(teller: Teller, question: str) -> object:
+Review = Callable[[Outcome], bool]
+
+
+async def _swept_after(ask: Review, driver: Driver, sweep: Sweep, teller: Teller, *, asks: bool) -> object:
+    """A review after whose yes the leftovers are removed; without a person to ask they are removed now and there is no review."""
+
+    async def remove() -> None:
+        if sweep.found:
+            await sweep.remove(await driver.settled(teller))
+
+    async def review(outcome: Outcome) -> bool:
+        agreed = ask(outcome)
+        if agreed:
+            await remove()
+        return agreed
+
+    if asks:
+        return review
+    await remove()
+    return None
+
+
+def _asker(teller: Teller, question: str, leftovers: Sequence[Leftover]) -> Review:
     """A review that shows the plan and asks; without a person it declines."""
 
     def review(outcome: Outcome) -> bool:
         teller.pause()
+        _print_leftovers(prose, leftovers)
         print_outcome(prose, outcome, done=False)
-        if not outcome.changes:
+        if not outcome.changes and not leftovers:
             return True
         if not sys.stdin.isatty():
             fail("Nobody is here to ask. Review the preview, then run again with --yes.")
@@ -137,13 +204,20 @@ def _asker(teller: Teller, question: str) -> object:
     return review
 
 
-def _finish(outcome: Outcome, *, as_json: bool, done: bool) -> None:
+def _print_leftovers(console: Console, leftovers: Sequence[Leftover]) -> None:
+    if leftovers:
+        console.print("left over from an interrupted run", style="bold", markup=False)
+        for leftover in leftovers:
+            console.print(f"  - delete   {leftover} ({leftover.id})", style="red", markup=False)
+
+
+def _finish(outcome: Outcome, *, as_json: bool, done: bool, leftovers: Sequence[Leftover] = ()) -> None:
     code = 0
     if outcome.failures:
         # A run that could not even begin did nothing; one that lost some tenants did the others.
         code = EXIT_FINDINGS if any(failure.urn for failure in outcome.failures) or (done and outcome.changes) else EXIT_NOTHING_DONE
     if as_json:
-        emit(outcome.document())
+        emit({**outcome.document(), "leftovers": [{"kind": item.kind, "name": item.name, "id": item.id} for item in leftovers]})
     else:
         print_outcome(data, outcome, done=done)
     if outcome.declined:

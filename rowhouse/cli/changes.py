@@ -96,7 +96,15 @@ class Outcome:
                 }
                 for change in sorted(self.changes, key=lambda change: change.rank)
             ],
-            "failures": [{"urn": f.urn, "message": f.message, "skipped": f.skipped} for f in self.failures],
+            "failures": [
+                {
+                    "tenant": (tenant_of(f.urn, self.parents) or None) if f.urn else None,
+                    "urn": f.urn,
+                    "message": f.message,
+                    "skipped": f.skipped,
+                }
+                for f in self.failures
+            ],
             "unchanged": self.unchanged,
             "declined": self.declined,
             "seconds": round(self.seconds, 3),

@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import contextlib
+from collections.abc import Awaitable, Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 from rowhouse import engine
 from rowhouse.cli.changes import CHANGING, Change, Failed, Outcome, difference
 from rowhouse.cli.progress import Teller
+from rowhouse.cli.surroundings import EnvironmentProblemError
+from rowhouse.engine.locks import StackLock
+from rowhouse.engine.plugins import find
+from rowhouse.engine.store import folder_of
 
 __all__ = ["EmbeddedDriver"]
 
-Review = Callable[[Outcome], bool]
+Review = Callable[[Outcome], bool | Awaitable[bool]]
 
 
 class EmbeddedDriver:
@@ -30,27 +35,51 @@ class EmbeddedDriver:
 
     async def preview(self, teller: Teller, *, refresh: bool = False) -> Outcome:
         """What `up` would do."""
-        return outcome_of(await engine.preview(self.project, self.stack, self._options(refresh=refresh), teller.on_engine_event))
+        with _worded():
+            return outcome_of(await engine.preview(self.project, self.stack, self._options(refresh=refresh), teller.on_engine_event))
 
     async def up(self, teller: Teller, review: Review | None = None, *, refresh: bool = False) -> Outcome:
         """Apply; `review` is shown the preview first and may decline."""
         asked = (lambda plan: review(outcome_of(plan))) if review else None
         options = self._options(review=asked, refresh=refresh)
-        return outcome_of(await engine.up(self.project, self.stack, options, teller.on_engine_event))
+        with _worded():
+            return outcome_of(await engine.up(self.project, self.stack, options, teller.on_engine_event))
 
     async def refresh(self, teller: Teller) -> Outcome:
         """Read every object again and correct the state."""
-        return outcome_of(await engine.refresh(self.project, self.stack, self._options(), teller.on_engine_event))
+        with _worded():
+            return outcome_of(await engine.refresh(self.project, self.stack, self._options(), teller.on_engine_event))
 
     async def destroy(self, teller: Teller, review: Review | None = None, *, delete_data: bool = False) -> Outcome:
         """Delete everything; `delete_data` lifts the protection."""
         asked = (lambda plan: review(outcome_of(plan))) if review else None
         options = self._options(review=asked, ignore_protect=delete_data)
-        return outcome_of(await engine.destroy(self.project, self.stack, options, teller.on_engine_event))
+        with _worded():
+            return outcome_of(await engine.destroy(self.project, self.stack, options, teller.on_engine_event))
 
     async def export(self) -> dict[str, Any]:
         """The state as Pulumi's `stack export` prints it."""
-        return engine.export_stack(self.project, self.stack)
+        with _worded():
+            return engine.export_stack(self.project, self.stack)
+
+    async def settled(self, _teller: Teller) -> dict[str, Any]:
+        """The state while nobody changes it. Raises: EnvironmentProblemError, naming who does."""
+        with _worded(), StackLock(folder_of(self.project, self.stack) / "lock"):
+            return await self.export()
+
+    @property
+    def adopts(self) -> bool:
+        """Whether its own Cloudflare provider takes over what an interrupted run left; a published plugin wins over it and does not."""
+        return find("cloudflare", "", self.project, self.env) is None
+
+
+@contextlib.contextmanager
+def _worded() -> Iterator[None]:
+    """The engine's refusals (locked, wrong passphrase, broken state) are sentences for a person: shown as such, not as a traceback."""
+    try:
+        yield
+    except engine.EngineError as error:
+        raise EnvironmentProblemError(str(error)) from error
 
 
 def outcome_of(result: engine.Result) -> Outcome:

@@ -37,6 +37,8 @@ class PulumiDriver:
     """Runs `pulumi` for one project and stack."""
 
     name = "pulumi"
+    adopts = False
+    """The published Cloudflare plugin does not look for what an interrupted run left."""
 
     def __init__(self, root: Path, stack: str, env: dict[str, str]) -> None:
         """Drive `stack` of the project at `root`."""
