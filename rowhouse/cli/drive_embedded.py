@@ -94,5 +94,8 @@ def outcome_of(result: engine.Result) -> Outcome:
         kinds = {path: str(entry.get("kind", "update")) for path, entry in step.detailed_diff.items()}
         diff = difference(step.detailed_diff or step.reasons, kinds, old.get("inputs", {}), new.get("inputs", {})) if old and new else ()
         outcome.changes.append(Change(step.op, step.urn, step.type, outcome.parents[step.urn], diff))
-    outcome.failures = [Failed(failure.urn, failure.message, failure.skipped) for failure in result.failures]
+    for failure in result.failures:
+        if failure.urn:
+            outcome.parents.setdefault(failure.urn, failure.parent)
+        outcome.failures.append(Failed(failure.urn, failure.message, failure.skipped))
     return outcome

@@ -54,6 +54,7 @@ class Planner:
             run.fail("", f"Duplicate resource URN '{urn}'; try giving it a unique name")
             return Outcome(urn, None)
         self.seen.add(urn)
+        run.parents[urn] = parent
         old = self._old(urn, goal, parent)
         if urn in self._was and old is not None:
             await run.commit(put=[(urn, old)], drop=[self._was[urn]])
@@ -79,6 +80,7 @@ class Planner:
             run.fail("", f"Duplicate resource URN '{urn}'; try giving it a unique name")
             return Outcome(urn, None)
         self.seen.add(urn)
+        run.parents[urn] = parent
         old = self._old(urn, goal, parent)
         if self._blocked(urn, goal):
             return Outcome(urn, None)

@@ -100,6 +100,8 @@ class Failure:
     message: str
     skipped: bool = False
     """The resource was left alone because one it depends on failed."""
+    parent: str = ""
+    """URN of its parent: a resource that never came to be is in no step and in no state that would tell."""
 
 
 @dataclass(frozen=True)

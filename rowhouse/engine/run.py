@@ -48,6 +48,8 @@ class Run:
         """What the program registered and what became of it."""
         self.failed: dict[str, str] = {}
         """URNs that failed or were skipped, with the reason."""
+        self.parents: dict[str, str] = {}
+        """URN to the URN of its parent, of all that the program registered."""
         self.stack_urn = urns.stack_urn(stack, project.name)
         self.started = time.monotonic()
         self.reviewed: frozenset[str] | None = None
@@ -68,7 +70,8 @@ class Run:
         """Note that a resource, or with an empty URN the run, failed."""
         if urn:
             self.failed[urn] = message
-        self.result.failures.append(Failure(urn, message, skipped))
+        old = self.olds.get(urn)
+        self.result.failures.append(Failure(urn, message, skipped, self.parents.get(urn) or (old.parent if old else "")))
         self.say("warning" if skipped else "error", message, urn)
 
     def report(
