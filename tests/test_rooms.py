@@ -51,7 +51,11 @@ def imports_of(file: Path) -> set[str]:
             found |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom):
             assert node.level == 0, f"{file}: relative imports hide where they lead"
-            found |= {f"{node.module}.{alias.name}" for alias in node.names} if node.module in {"rowhouse", "components"} else {node.module or ""}
+            found |= (
+                {f"{node.module}.{alias.name}" for alias in node.names}
+                if node.module in {"rowhouse", "components"}
+                else {node.module or ""}
+            )
     version = {"rowhouse", "rowhouse.__version__"}  # the package's own name and number belong to no room
     return {name for name in found if name.split(".")[0] in {"rowhouse", "components", "stacks", "policies"}} - version
 
@@ -70,7 +74,9 @@ def test_a_room_imports_only_what_it_may(room: str):
 def test_every_package_of_ours_belongs_to_a_room():
     for folder in (ROOT / "rowhouse").iterdir():
         if folder.is_dir() and any(folder.glob("*.py")):
-            assert room_of(f"rowhouse.{folder.name}") is not None, f"rowhouse/{folder.name} is in no room: describe it in docs/rooms.md and here"
+            assert room_of(f"rowhouse.{folder.name}") is not None, (
+                f"rowhouse/{folder.name} is in no room: describe it in docs/rooms.md and here"
+            )
 
 
 def test_the_walk_sees_a_forbidden_import(tmp_path: Path):

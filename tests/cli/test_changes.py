@@ -1,5 +1,7 @@
 """How changes are grouped, ordered and shown."""
 
+import io
+
 from rich.console import Console
 
 from rowhouse.cli.changes import Change, Failed, Outcome, difference, tenant_of
@@ -15,9 +17,8 @@ PARENTS = {TENANT: STACK, HOST: TENANT, MACHINE: HOST, VOLUME: HOST}
 
 
 def printed(outcome: Outcome, *, done: bool = False) -> list[str]:
-    console = Console(width=200, record=True, file=open("/dev/null", "w"))  # noqa: SIM115
+    console = Console(width=200, record=True, file=io.StringIO())
     print_outcome(console, outcome, done=done)
-    console.file.close()
     return console.export_text().splitlines()
 
 
@@ -47,9 +48,16 @@ def test_what_is_destroyed_stands_first():
 
 
 def test_a_changed_property_shows_both_values():
-    diff = difference(["env.PORT", 'env["a-b"]', "list[1].x"], {}, {"env": {"PORT": "1", "a-b": "2"}, "list": [{}, {"x": 1}]}, {"env": {"PORT": "3"}, "list": []})
+    diff = difference(
+        ["env.PORT", 'env["a-b"]', "list[1].x"],
+        {},
+        {"env": {"PORT": "1", "a-b": "2"}, "list": [{}, {"x": 1}]},
+        {"env": {"PORT": "3"}, "list": []},
+    )
     assert diff == (("env.PORT", "update", "1", "3"), ('env["a-b"]', "update", "2", None), ("list[1].x", "update", 1, None))
-    lines = printed(Outcome(changes=[Change("update", MACHINE, "rowhouse:fly:Machine", HOST, (("memoryMb", "update", 256, 512),))], parents=PARENTS))
+    lines = printed(
+        Outcome(changes=[Change("update", MACHINE, "rowhouse:fly:Machine", HOST, (("memoryMb", "update", 256, 512),))], parents=PARENTS)
+    )
     assert "      memoryMb: 256 -> 512" in lines
 
 
@@ -66,7 +74,9 @@ def test_failures_name_their_tenant_and_hostile_text_stays_text():
 
 
 def test_the_document_carries_tenants_and_values():
-    document = Outcome(changes=[Change("update", MACHINE, "rowhouse:fly:Machine", HOST, (("memoryMb", "update", 256, 512),))], parents=PARENTS).document()
+    document = Outcome(
+        changes=[Change("update", MACHINE, "rowhouse:fly:Machine", HOST, (("memoryMb", "update", 256, 512),))], parents=PARENTS
+    ).document()
     assert document["changes"][0]["tenant"] == "acme"
     assert document["changes"][0]["diff"] == [{"path": "memoryMb", "kind": "update", "before": 256, "after": 512}]
     assert document["ok"] is True

@@ -82,7 +82,14 @@ def test_real_vendors_with_the_shipped_settings_are_refused_naming_each():
 
 def test_real_vendors_need_a_store_that_edge_machines_reach(tmp_path: Path):
     (tmp_path / "stacks").mkdir()
-    lines = ["zone: example.com", "flyOrg: acme", "accessTeam: acme", "cloudflareAccountId: 9f", "cloudflareZoneId: 8e", "edgeImage: registry.fly.io/e@sha256:1"]
+    lines = [
+        "zone: example.com",
+        "flyOrg: acme",
+        "accessTeam: acme",
+        "cloudflareAccountId: 9f",
+        "cloudflareZoneId: 8e",
+        "edgeImage: registry.fly.io/e@sha256:1",
+    ]
     file = tmp_path / "stacks" / "Pulumi.main.yaml"
     file.write_text("config:\n" + "".join(f"  account:{line}\n" for line in lines))
     where = Surroundings(root=tmp_path, vendors="real", engine="embedded", env={})
@@ -99,7 +106,7 @@ def test_an_unknown_stack_names_those_there_are():
 
 @pytest.mark.parametrize("key", ["sk_live_x", "rk_live_x"])
 def test_a_live_key_with_example_catalogs_is_refused(key: str):
-    with pytest.raises(EnvironmentProblemError, match="plans/aether.yaml"):
+    with pytest.raises(EnvironmentProblemError, match=r"plans/aether\.yaml"):
         check_live_key(load_fleet(ROOT), {"STRIPE_API_KEY": key})
 
 
@@ -114,10 +121,14 @@ def test_a_vanished_file_of_a_tenant_with_data_is_refused():
         "deployment": {
             "resources": [
                 {"urn": tenant, "type": "rowhouse:index:Tenant", "parent": f"{prefix}pulumi:pulumi:Stack::rowhouse-main"},
-                {"urn": f"{prefix}rowhouse:index:Tenant$rowhouse:fly:Volume::gone-main-volume", "type": "rowhouse:fly:Volume", "parent": tenant},
+                {
+                    "urn": f"{prefix}rowhouse:index:Tenant$rowhouse:fly:Volume::gone-main-volume",
+                    "type": "rowhouse:fly:Volume",
+                    "parent": tenant,
+                },
             ]
         }
     }
-    with pytest.raises(EnvironmentProblemError, match="tenants/gone.yaml"):
+    with pytest.raises(EnvironmentProblemError, match=r"tenants/gone\.yaml"):
         refuse_vanished(load_fleet(ROOT), "main", state)
     refuse_vanished(load_fleet(ROOT), "main", {})
