@@ -30,6 +30,7 @@ _KINDS = {"add", "delete", "update"}
 _STACK_TYPE = "pulumi:pulumi:Stack"
 # Pulumi's wire signature of a special value, and of a secret among them (reference: sdk/go/common/resource/sig).
 _SIGNATURE, _SECRET = "4dabf18193072939515e22adb298388d", "1b47061264138c4ac30d75fd1eb44270"
+_CONSEQUENCE = "failed in this run"  # as our plugin words an input that never came to be
 _COLOUR = re.compile(r"<\{%.*?%\}>")
 
 
@@ -45,6 +46,10 @@ class PulumiDriver:
         self.root, self.stack = root, stack
         self.env = {"PULUMI_SKIP_UPDATE_CHECK": "true", **env}
         self._selected = False
+        self._parents: dict[str, str] = {}
+        """Of the resources in the state: a preview tells only of what would change."""
+        self._cut_short = False
+        """Whether the last run ended before it had come to all resources."""
 
     async def preview(self, teller: Teller, *, refresh: bool = False) -> Outcome:
         """What `up` would do."""
@@ -59,7 +64,25 @@ class PulumiDriver:
                 return planned
         if (await self.export())["deployment"].get("pending_operations"):
             await self.settled(teller)
-        return await self._events(teller, "up", "--continue-on-error", *(["--refresh"] if refresh else []))
+        return await self._up_around_failures(teller, "up", "--continue-on-error", *(["--refresh"] if refresh else []))
+
+    async def _up_around_failures(self, teller: Teller, *args: str) -> Outcome:
+        """Apply; where the CLI stops for one bad resource, go on without it and what depends on it.
+
+        `--continue-on-error` covers failing operations alone: a refused property ends the whole run, and what depends on a failed resource
+        has such properties, because its inputs never came to be (CLI 3.260). One tenant's failure must not stop another's change.
+        """
+        outcome = await self._events(teller, *args)
+        excluded: set[str] = set()
+        while self._cut_short and (bad := {failure.urn for failure in outcome.failures if failure.urn} - excluded):
+            excluded |= bad
+            words = [word for urn in sorted(excluded) for word in ("--exclude", urn)]
+            rest = await self._events(teller, *args, *words, "--exclude-dependents")
+            outcome.changes += rest.changes
+            outcome.parents |= rest.parents
+            outcome.seconds += rest.seconds
+            outcome.failures = _worded([*outcome.failures, *rest.failures])
+        return outcome
 
     async def refresh(self, teller: Teller) -> Outcome:
         """Read every object again and correct the state."""
@@ -93,6 +116,8 @@ class PulumiDriver:
             document: dict[str, Any] = json.loads(ended.out)
         except ValueError:
             raise EnvironmentProblemError(f"pulumi stack export: {ended.error or 'printed no state'}") from None
+        resources = document["deployment"].get("resources") or []
+        self._parents = {str(found["urn"]): str(found.get("parent") or "") for found in resources}
         return document
 
     async def settled(self, teller: Teller) -> dict[str, Any]:
@@ -148,7 +173,7 @@ class PulumiDriver:
         with contextlib.suppress(ValueError):
             parsed = json.loads(ended.out)
             document = parsed if isinstance(parsed, dict) else {}
-        outcome = Outcome(seconds=time.monotonic() - began)
+        outcome = Outcome(parents=dict(self._parents), seconds=time.monotonic() - began)
         for step in document.get("steps") or []:
             _add(outcome, step["op"], step["urn"], step.get("oldState"), step.get("newState"), step.get("detailedDiff"))
         outcome.unchanged = int((document.get("changeSummary") or {}).get("same", 0))
@@ -177,14 +202,22 @@ class PulumiDriver:
 
     async def _told(self, teller: Teller, *args: str) -> tuple[Outcome, Ended]:
         outcome = Outcome()
+        operated: set[str] = set()
 
         def hear(line: bytes) -> None:
             with contextlib.suppress(ValueError):
                 event = json.loads(line)
                 if isinstance(event, dict):
                     _hear(outcome, teller, event)
+                    if "resOpFailedEvent" in event:
+                        operated.add(event["resOpFailedEvent"]["metadata"]["urn"])
 
-        return outcome, await self._run(*args, "--yes", "--skip-preview", "--json", on_line=hear)
+        ended = await self._run(*args, "--yes", "--skip-preview", "--json", on_line=hear)
+        # A failure without an operation is a refused property.
+        self._cut_short = (
+            any(f.urn and _STACK_TYPE not in f.urn and f.urn not in operated for f in outcome.failures) and not ended.interrupted
+        )
+        return outcome, ended
 
 
 async def _agreed(review: Review, planned: Outcome) -> bool:
@@ -244,7 +277,7 @@ def _hidden(value: Any) -> Any:
 def _diagnose(outcome: Outcome, teller: Teller, diagnostic: dict[str, Any]) -> None:
     severity, message = diagnostic.get("severity", "info"), _COLOUR.sub("", str(diagnostic.get("message", ""))).strip()
     if severity == "error":
-        outcome.failures.append(Failed(str(diagnostic.get("urn") or ""), message))
+        outcome.failures.append(Failed(str(diagnostic.get("urn") or ""), message, skipped=_CONSEQUENCE in message))
     elif severity == "warning":
         teller.said(severity, message)
 

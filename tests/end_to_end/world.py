@@ -165,7 +165,7 @@ def pulumi_env(folder: Path, path: str) -> dict[str, str]:
     }
 
 
-def _fit_for_pulumi(folder: Path, project: Path) -> None:
+def fit_for_pulumi(folder: Path, project: Path) -> None:
     """What the CLI finds on a user's machine: the virtual environment beside Pulumi.yaml, and a Cloudflare plugin."""
     (folder / "backend").mkdir()
     (project / ".venv").symlink_to(sys.prefix)
@@ -207,7 +207,7 @@ async def _opened(folder: Path, nursery: Nursery, options: dict[str, Any]) -> Wo
     (project / "rowhouse").symlink_to(ROOT / "rowhouse")
     made = World(folder, LocalCloud(folder / "cloud", images=IMAGES, limits=False), nursery, **options)
     if made.engine == "pulumi":
-        _fit_for_pulumi(folder, project)
+        fit_for_pulumi(folder, project)
     made.write("plans/shop.yaml", CATALOG)
     shutil.copytree(ROOT / "apps", project / "apps", ignore=lambda _, names: [name for name in names if name not in {"notebook.yaml"}])
     for tenant, text in TENANTS.items():
