@@ -49,6 +49,8 @@ def read(path: Path) -> dict[str, Any]:
         loaded = json.loads(path.read_bytes())
     except FileNotFoundError:
         return {"version": 3, "serial": 0, "deployment": {"manifest": {}}}
+    except OSError as error:
+        raise StateError(f"{path} cannot be read: {error.strerror}") from error
     except ValueError as error:
         raise StateError(f"{path} is not JSON ({error}); restore it from a copy") from error
     check(loaded, str(path))

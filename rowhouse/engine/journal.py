@@ -31,12 +31,14 @@ def line_of(entry: Entry) -> bytes:
 def read(path: Path, base: int) -> list[Entry]:
     """The entries that continue checkpoint number `base`; none when the file is absent or continues an older one.
 
-    Raises: StateError for damage before the last line.
+    Raises: StateError for damage before the last line and for a file that cannot be read.
     """
     try:
         data = path.read_bytes()
     except FileNotFoundError:
         return []
+    except OSError as error:
+        raise StateError(f"{path} cannot be read: {error.strerror}") from error
     lines = data.split(b"\n")
     complete, torn = lines[:-1], lines[-1]
     entries: list[Entry] = []

@@ -17,7 +17,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
-from rowhouse.engine.errors import Locked
+from rowhouse.engine.errors import Locked, StateError
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -47,9 +47,12 @@ class StackLock:
         self._descriptor: int | None = None
 
     def __enter__(self) -> Self:
-        """Take the lock. Raises: Locked, with the holder's name, when another engine has it."""
-        self._path.parent.mkdir(parents=True, exist_ok=True)
-        descriptor = os.open(self._path, os.O_RDWR | os.O_CREAT, 0o600)
+        """Take the lock. Raises: Locked, with the holder's name, when another engine has it; StateError where no file can be written."""
+        try:
+            self._path.parent.mkdir(parents=True, exist_ok=True)
+            descriptor = os.open(self._path, os.O_RDWR | os.O_CREAT, 0o600)
+        except OSError as error:
+            raise StateError(f"{self._path} cannot be written: {error.strerror}") from error
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
