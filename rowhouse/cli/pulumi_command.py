@@ -21,6 +21,7 @@ __all__ = ["Ended", "run_pulumi"]
 
 _LINE_LIMIT = 64 * 1024 * 1024  # one event may carry a whole resource
 _LEFT_BEHIND_S = 2.0
+_LOOK_S = 0.02
 
 
 @dataclass(frozen=True)
@@ -84,7 +85,9 @@ async def _relay(stream: asyncio.StreamReader, on_line: Callable[[bytes], None])
 
 
 async def _end(process: asyncio.subprocess.Process) -> int:
-    code = await process.wait()
+    # Not `wait()`: some versions of asyncio let it end only when the pipes are closed, which orphans of a killed CLI hold open.
+    while (code := process.returncode) is None:
+        await asyncio.sleep(_LOOK_S)
     if code < 0:
         # Its children hold our pipes open: without this, reading them to their end would wait for the orphans.
         await _end_what_it_left(process.pid)
