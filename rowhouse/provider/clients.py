@@ -15,6 +15,7 @@ import httpx
 from rowhouse.vendors.fly import Fly
 from rowhouse.vendors.store import Store, default_store_url, open_store
 from rowhouse.vendors.stripe import Stripe
+from rowhouse.wire.hiding import hidden
 
 __all__ = ["Clients"]
 
@@ -80,10 +81,8 @@ class Clients:
             self._secrets.add(secret)
 
     def redact(self, text: str) -> str:
-        """The text without any credential or app secret that this process has seen."""
-        for secret in sorted(self._secrets, key=len, reverse=True):
-            text = text.replace(secret, "[secret]")
-        return text
+        """The text without any credential or app secret that this process has seen, whatever its form."""
+        return hidden(text, self._secrets)
 
     async def close(self) -> None:
         """Close what was opened."""

@@ -219,7 +219,7 @@ class Http:
             request,
             status=response.status_code,
             code=self.redact(code),
-            message=self.redact(" ".join(message.split())[:500]),
+            message=" ".join(self.redact(message).split())[:500],  # hidden first: a cut would leave half of a credential
             request_id=response.headers.get(self._request_id_header, ""),
         )
 

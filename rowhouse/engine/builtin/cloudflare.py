@@ -18,6 +18,7 @@ from rowhouse.engine.builtin.cloudflare_api import Api, ApiError
 from rowhouse.engine.builtin.cloudflare_base import Kept, Props
 from rowhouse.engine.builtin.cloudflare_dns import DnsRecord
 from rowhouse.engine.builtin.cloudflare_tunnel import Tunnel, TunnelConfig
+from rowhouse.wire.hiding import hidden
 from rowhouse.wire.kit import Provider, serve
 
 if TYPE_CHECKING:
@@ -51,7 +52,7 @@ class CloudflareProvider(Provider):
 
     def redact(self, text: str) -> str:
         """The token never appears in a message."""
-        return text.replace(self.api.token, "[token]") if self.api.token else text
+        return hidden(text, [self.api.token], "[token]")
 
     async def close(self) -> None:
         """Let go of connections."""
