@@ -42,6 +42,16 @@ def plugin_of(process: asyncio.subprocess.Process) -> int:
     return 0
 
 
+def cli_of(process: asyncio.subprocess.Process) -> int:
+    """The CLI below the command; 0 when there is none."""
+    with contextlib.suppress(psutil.Error):
+        for child in psutil.Process(process.pid).children():
+            with contextlib.suppress(psutil.Error):
+                if child.name() == "pulumi":
+                    return child.pid
+    return 0
+
+
 async def interrupted(made: World, verb: tuple[str, ...], number: int, moment: str, victim: str) -> tuple[Ran, Fault]:
     """Run a verb whose engine or plugin is killed at its n-th vendor call."""
     process = await made.start(*verb)

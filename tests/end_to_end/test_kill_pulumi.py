@@ -14,7 +14,7 @@ import pytest
 
 from rowhouse.engine import Nursery
 from rowhouse.localcloud.kernel import Fault
-from tests.end_to_end.killing import DESTROY_CALLS, MOMENTS, UP_CALLS, plugin_of
+from tests.end_to_end.killing import DESTROY_CALLS, MOMENTS, UP_CALLS, cli_of, plugin_of
 from tests.end_to_end.world import Ran, World, finished, world
 
 pytestmark = [
@@ -30,16 +30,6 @@ CASES = [(moment, victim) for moment in MOMENTS for victim in ("cli", "plugin")]
 def in_turn(calls: int) -> list[tuple[int, str, str]]:
     """Every call that the CLI and its plugins make."""
     return [(number, *CASES[number % len(CASES)]) for number in range(calls - SWEEP_CALLS)]
-
-
-def cli_of(process: asyncio.subprocess.Process) -> int:
-    """The CLI below the command; 0 when there is none."""
-    with contextlib.suppress(psutil.Error):
-        for child in psutil.Process(process.pid).children():
-            with contextlib.suppress(psutil.Error):
-                if child.name() == "pulumi":
-                    return child.pid
-    return 0
 
 
 async def interrupted(made: World, verb: tuple[str, ...], number: int, moment: str, victim: str) -> tuple[Ran, Fault]:

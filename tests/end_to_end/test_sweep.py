@@ -14,7 +14,8 @@ from rowhouse.cli.sweep import Owner, Sweep
 from rowhouse.localcloud.kernel import Fault
 from rowhouse.spec import names
 from rowhouse.vendors.cloudflare import Cloudflare
-from tests.end_to_end.world import World
+from tests.end_to_end.killing import cli_of
+from tests.end_to_end.world import World, finished
 
 ACCOUNT, ZONE = "accounts/00000000000000000000000000000001", "zones/00000000000000000000000000000002"
 needs_cli = pytest.mark.skipif(shutil.which("pulumi") is None, reason="pulumi is not on PATH")
@@ -138,6 +139,29 @@ def test_an_empty_state_is_rather_the_wrong_one_than_a_reason_to_remove(play: Ca
         assert ran.code == 2
         assert "the state of stack main is empty" in ran.stderr
         assert ids(made) == left
+
+    play(scene, engine="pulumi")
+
+
+@pytest.mark.pulumi_cli
+@needs_cli
+def test_a_tunnel_whose_making_was_never_recorded_is_removed_before_the_next(play: Callable[..., None]):
+    async def scene(made: World) -> None:
+        process = await made.start("up", "--yes")
+        fault = Fault("kill_after", vendor="cloudflare", method="POST", path="/cfd_tunnel$", find_pid=lambda: cli_of(process))
+        made.cloud.faults.add(fault)
+        first = await finished(process)
+        assert (first.code, fault.hits) != (0, 0), first.failed()
+        lost = ids(made)
+        assert len(lost) >= 1
+        ran = await made.up()
+        assert ran.code == 0, ran.failed()
+        removed = {item["id"] for item in ran.document["leftovers"]}
+        assert {item["kind"] for item in ran.document["leftovers"]} >= {"tunnel"}
+        assert removed <= lost
+        assert not removed & ids(made)
+        looked = await made.preview()
+        assert (looked.ops, looked.document["leftovers"]) == ({}, [])
 
     play(scene, engine="pulumi")
 
