@@ -201,7 +201,7 @@ class PulumiDriver:
         return outcome
 
     async def _told(self, teller: Teller, *args: str) -> tuple[Outcome, Ended]:
-        outcome = Outcome()
+        outcome = Outcome(parents=dict(self._parents))
         operated: set[str] = set()
 
         def hear(line: bytes) -> None:
@@ -241,7 +241,8 @@ def _hear(outcome: Outcome, teller: Teller, event: dict[str, Any]) -> None:
     if "resOutputsEvent" in event:
         step = event["resOutputsEvent"]["metadata"]
         _add(outcome, step["op"], step["urn"], step.get("old"), step.get("new"), step.get("detailedDiff"))
-        teller.progress(len(outcome.parents), len(outcome.parents), 0)
+        done = outcome.unchanged + len(outcome.changes)
+        teller.progress(done, done, 0)
     elif "resOpFailedEvent" in event:
         outcome.failures.append(Failed(event["resOpFailedEvent"]["metadata"]["urn"], "failed"))
     elif "diagnosticEvent" in event:
