@@ -16,7 +16,8 @@ def test_an_apply_with_spoiled_calls_converges(play: Callable[..., None], undist
     play(lambda made: apply_spoiled(made, undisturbed, kind, spread(UP_CALLS, STEP, turn)))
 
 
-@pytest.mark.parametrize(("kind", "turn"), TURNS[::2])
+# The two after which the vendor has done what it does not say: the others are the apply's business, and all are `make test-long`'s.
+@pytest.mark.parametrize(("kind", "turn"), [turn for turn in TURNS if turn[0] in {"error_after", "drop_after"}])
 def test_a_destroy_with_spoiled_calls_converges(play: Callable[..., None], undisturbed: dict[str, object], kind: str, turn: int):
     play(lambda made: destroy_spoiled(made, undisturbed, kind, spread(DESTROY_CALLS, STEP, turn)))
 
