@@ -53,9 +53,9 @@ class FlyHost(pulumi.ComponentResource):
 
         app = fly.App(
             f"{name}-app",
-            name=names.fly_app_name(cell.project, cell.stack, args.tenant, instance.name),
+            name=names.fly_app_name(cell.project, cell.stack, args.tenant, instance.name, zone=cell.zone),
             org=cell.fly_org,
-            network=names.fly_network_name(cell.project, cell.stack, args.tenant, instance.name),
+            network=names.fly_network_name(cell.project, cell.stack, args.tenant, instance.name, zone=cell.zone),
             opts=kept,
         )
         address = fly.Ip(f"{name}-address", app=app.name, type="private_v6", network=args.edge_network, org=cell.fly_org, opts=child)

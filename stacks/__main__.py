@@ -39,7 +39,7 @@ async def main() -> None:
     if problems := check_zone(fleet, cell.zone):
         raise pulumi.RunError("\n".join(map(str, problems)))
     tenants = fleet.in_cell(cell.stack)
-    refuse_what_cannot_run(tenants)
+    refuse_what_cannot_run(tenants, fleet.catalogs)
 
     catalog = Catalog("catalog", cell, fleet.catalogs) if cell.stack == CATALOG_CELL else None
     edge = Edge("edge", cell)

@@ -7,9 +7,11 @@ import pulumi
 
 from components.cell import Cell
 from rowhouse.spec import model
+from rowhouse.spec.accounts import account_problems, missing_tokens
 
 __all__ = ["CATALOG_CELL", "read_cell", "refuse_what_cannot_run"]
 
+_SETTINGS = ("zone", "cloudflareZoneId", "cloudflareAccountId", "accessTeam", "flyOrg", "edgeImage", "edgeRegion", "store")
 CATALOG_CELL = "main"
 """The stack that registers products and prices; the others look prices up by their keys."""
 
@@ -35,16 +37,28 @@ def read_cell() -> Cell:
         edge_image=config.require("edgeImage"),
         edge_region=config.get("edgeRegion") or "fra",
         store_url=store,
-        # The gateway reads the same bucket with the same credentials as the run that writes to it.
-        edge_secrets={name: f"env:{name}" for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY")} if store.startswith("s3:") else {},
+        edge_secrets=_edge_credentials() if store.startswith("s3:") else {},
     )
 
 
-def refuse_what_cannot_run(tenants: Sequence[model.Tenant]) -> None:
-    """End the program when a file asks for a host that no component serves.
+def _edge_credentials() -> dict[str, str]:
+    """References to the bucket's credentials for the gateways: their own (which only read routes and holds) where there are some."""
+    names = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY")
+    return {name: f"env:ROWHOUSE_EDGE_{name}" if os.environ.get(f"ROWHOUSE_EDGE_{name}") else f"env:{name}" for name in names}
 
-    Raises: pulumi.RunError naming every such instance.
+
+def refuse_what_cannot_run(tenants: Sequence[model.Tenant], catalogs: Sequence[model.Catalog]) -> None:
+    """End the program when its files, settings and environment do not belong together, or a file asks for a host that is not served.
+
+    `rowhouse up` refuses the same before it starts an engine; this is for a bare `pulumi up`.
+
+    Raises: pulumi.RunError with every problem.
     """
+    config = pulumi.Config("account")
+    settings = {key: config.get(key) for key in _SETTINGS}
+    problems = account_problems(f"stacks/Pulumi.{pulumi.get_stack()}.yaml", settings, tenants, catalogs, os.environ)
+    if missing := missing_tokens(os.environ):
+        problems.append(f"environment: {', '.join(missing)} missing. Export {'it' if len(missing) == 1 else 'them'} and run again.")
     other = [
         f"tenants/{tenant.id}.yaml: instance {i.name!r} wants host {i.host!r}"
         for tenant in tenants
@@ -52,4 +66,6 @@ def refuse_what_cannot_run(tenants: Sequence[model.Tenant]) -> None:
         if i.host != "fly"
     ]
     if other:
-        raise pulumi.RunError("\n".join([*other, "Instances run on fly in this version. Set `host: fly`."]))
+        problems += [*other, "Instances run on fly in this version. Set `host: fly`."]
+    if problems:
+        raise pulumi.RunError("\n".join(problems))

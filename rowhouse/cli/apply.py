@@ -64,8 +64,7 @@ def prepared(stack: str, engine: EngineName) -> tuple[Surroundings, Driver, dict
     """
     where = surroundings(Path.cwd(), os.environ, engine=engine)
     fleet = load_fleet(where.root)
-    guards.check_accounts(where, stack)
-    guards.check_live_key(fleet, where.env)
+    guards.check_accounts(fleet, where, stack)
     driver = driver_for(where, stack)
     state = asyncio.run(driver.export())
     guards.refuse_vanished(fleet, stack, state)

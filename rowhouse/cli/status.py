@@ -15,7 +15,8 @@ from rich.table import Table
 from rowhouse.cli.apply import EngineOption, StackOption, driver_for
 from rowhouse.cli.output import JsonOption, data, emit, handled
 from rowhouse.cli.render import table
-from rowhouse.cli.surroundings import is_loopback, surroundings
+from rowhouse.cli.surroundings import surroundings
+from rowhouse.spec.accounts import is_loopback
 from rowhouse.vendors.fly import Fly
 from rowhouse.vendors.http import VendorError
 

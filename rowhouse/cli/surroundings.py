@@ -5,26 +5,18 @@ Everything that must be right before anything starts is checked here, and said i
 
 from __future__ import annotations
 
-import ipaddress
 import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
-from urllib.parse import urlsplit
 
 from rowhouse.errors import RowhouseError
+from rowhouse.spec.accounts import BASE_URLS, TOKENS, is_loopback, missing_tokens, vendors_in
 
-__all__ = ["BASE_URLS", "TOKENS", "EngineName", "EnvironmentProblemError", "Surroundings", "find_root", "is_loopback", "surroundings"]
+__all__ = ["EngineName", "EnvironmentProblemError", "Surroundings", "find_root", "surroundings"]
 
 EngineName = Literal["auto", "pulumi", "embedded"]
-
-TOKENS = {
-    "FLY_API_TOKEN": "an organisation token of Fly (`fly tokens create org`)",
-    "CLOUDFLARE_API_TOKEN": "an API token of Cloudflare with DNS, Access and Tunnel rights",
-    "STRIPE_API_KEY": "a secret or restricted key of Stripe",
-}
-BASE_URLS = ("FLY_FLAPS_BASE_URL", "CLOUDFLARE_BASE_URL", "ROWHOUSE_STRIPE_BASE_URL")
 
 
 class EnvironmentProblemError(RowhouseError):
@@ -54,28 +46,16 @@ def find_root(start: Path) -> Path:
     )
 
 
-def is_loopback(url: str) -> bool:
-    """Whether a base address points at this machine."""
-    host = urlsplit(url).hostname or ""
-    if host == "localhost" or host.endswith(".localhost"):
-        return True
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
-
-
 def _vendors(env: Mapping[str, str]) -> Literal["loopback", "real"]:
-    local = [name for name in BASE_URLS if env.get(name) and is_loopback(env[name])]
-    if not local:
-        return "real"
-    real = [name for name in BASE_URLS if name not in local]
-    if real:
+    found = vendors_in(env)
+    if found == "mixed":
+        local = [name for name in BASE_URLS if env.get(name) and is_loopback(env[name])]
+        real = [name for name in BASE_URLS if name not in local]
         raise EnvironmentProblemError(
             f"environment: {', '.join(local)} point at this machine, but {', '.join(real)} do not, "
             "so one run would change both real and local vendors. Set all three (as `rowhouse localcloud` prints them) or none."
         )
-    return "loopback"
+    return found
 
 
 def _engine(wanted: EngineName, vendors: Literal["loopback", "real"], env: Mapping[str, str]) -> Literal["pulumi", "embedded"]:
@@ -101,7 +81,7 @@ def surroundings(start: Path, env: Mapping[str, str], *, engine: EngineName = "a
     """
     root = find_root(start)
     vendors = _vendors(env)
-    missing = [name for name in TOKENS if not env.get(name, "").strip()]
+    missing = missing_tokens(env)
     if missing:
         lines = "\n".join(f"  {name}: {TOKENS[name]}" for name in missing)
         raise EnvironmentProblemError(

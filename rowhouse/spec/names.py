@@ -85,24 +85,27 @@ def _hashed(limit: int, readable: str, *parts: str) -> str:
     return f"{readable[: limit - _HASH_LETTERS - 1].rstrip('-')}-{_hash(*parts)}"
 
 
-def fly_app_name(project: str, stack: str, tenant: str, instance: str) -> str:
-    """The Fly app of one instance. Alphabet `a-z0-9-`, a letter first, at most 62; unique in Fly's one global namespace by hash."""
-    return _hashed(_FLY_APP_LIMIT, f"{tenant}-{instance}", "app", project, stack, tenant, instance)
+def fly_app_name(project: str, stack: str, tenant: str, instance: str, *, zone: str = "") -> str:
+    """The Fly app of one instance. Alphabet `a-z0-9-`, a letter first, at most 62.
+
+    Unique in Fly's one namespace of all customers by hash: the zone is in it, because different users call projects and stacks alike.
+    """
+    return _hashed(_FLY_APP_LIMIT, f"{tenant}-{instance}", "app", zone, project, stack, tenant, instance)
 
 
-def fly_network_name(project: str, stack: str, tenant: str, instance: str) -> str:
+def fly_network_name(project: str, stack: str, tenant: str, instance: str, *, zone: str = "") -> str:
     """The private network of one instance, named like its app: one network an app is what keeps tenants apart."""
-    return fly_app_name(project, stack, tenant, instance)
+    return fly_app_name(project, stack, tenant, instance, zone=zone)
 
 
-def edge_app_name(project: str, stack: str) -> str:
+def edge_app_name(project: str, stack: str, *, zone: str = "") -> str:
     """The Fly app of a cell's edge. Alphabet `a-z0-9-`, at most 62; unique by hash (`edge` is hashed in, so no tenant shares it)."""
-    return _hashed(_FLY_APP_LIMIT, f"edge-{_clean(stack)}", "edge", project, stack)
+    return _hashed(_FLY_APP_LIMIT, f"edge-{_clean(stack)}", "edge", zone, project, stack)
 
 
-def edge_network_name(project: str, stack: str) -> str:
+def edge_network_name(project: str, stack: str, *, zone: str = "") -> str:
     """The private network of a cell's edge, on which every instance has its private address."""
-    return edge_app_name(project, stack)
+    return edge_app_name(project, stack, zone=zone)
 
 
 def edge_machine_name(number: int) -> str:

@@ -4,9 +4,10 @@ from pathlib import Path
 
 import pytest
 
-from rowhouse.cli.guards import check_accounts, check_live_key, refuse_vanished
-from rowhouse.cli.surroundings import EnvironmentProblemError, Surroundings, find_root, is_loopback, surroundings
-from rowhouse.spec import load_fleet
+from rowhouse.cli.guards import check_accounts, refuse_vanished, stack_settings
+from rowhouse.cli.surroundings import EnvironmentProblemError, Surroundings, find_root, surroundings
+from rowhouse.spec import Fleet, load_fleet
+from rowhouse.spec.accounts import account_problems, is_loopback
 
 ROOT = Path(__file__).resolve().parents[2]
 TOKENS = {"FLY_API_TOKEN": "fm2_x", "CLOUDFLARE_API_TOKEN": "c" * 40, "STRIPE_API_KEY": "sk_test_x"}
@@ -75,7 +76,7 @@ def test_a_folder_without_a_project_is_refused(tmp_path: Path):
 
 def test_real_vendors_with_the_shipped_settings_are_refused_naming_each():
     with pytest.raises(EnvironmentProblemError) as error:
-        check_accounts(real(), "main")
+        check_accounts(load_fleet(ROOT), real(), "main")
     for key in ("zone", "flyOrg", "accessTeam", "cloudflareAccountId", "cloudflareZoneId", "edgeImage"):
         assert f"account:{key}" in str(error.value)
 
@@ -92,26 +93,43 @@ def test_real_vendors_need_a_store_that_edge_machines_reach(tmp_path: Path):
     ]
     file = tmp_path / "stacks" / "Pulumi.main.yaml"
     file.write_text("config:\n" + "".join(f"  account:{line}\n" for line in lines))
+    nobody = Fleet((), (), ())
     where = Surroundings(root=tmp_path, vendors="real", engine="embedded", env={})
     with pytest.raises(EnvironmentProblemError, match="account:store is a local folder"):
-        check_accounts(where, "main")
+        check_accounts(nobody, where, "main")
     file.write_text(file.read_text() + "  account:store: s3://bucket/rowhouse\n")
-    check_accounts(where, "main")
+    with pytest.raises(EnvironmentProblemError, match="AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY: missing"):
+        check_accounts(nobody, where, "main")
+    credentials = {"AWS_ACCESS_KEY_ID": "a", "AWS_SECRET_ACCESS_KEY": "b"}
+    check_accounts(nobody, Surroundings(root=tmp_path, vendors="real", engine="embedded", env=credentials), "main")
+    with pytest.raises(EnvironmentProblemError, match="no real host can pull"):
+        check_accounts(load_fleet(ROOT), Surroundings(root=tmp_path, vendors="real", engine="embedded", env=credentials), "main")
+
+
+@pytest.mark.parametrize("text", ["config: [", "just words", "config: 3", "\x00"])
+def test_settings_that_cannot_be_read_are_one_plain_error(tmp_path: Path, text: str):
+    (tmp_path / "stacks").mkdir()
+    (tmp_path / "stacks" / "Pulumi.main.yaml").write_text(text)
+    with pytest.raises(EnvironmentProblemError, match="cannot be read as a stack's settings"):
+        stack_settings(tmp_path, "main")
 
 
 def test_an_unknown_stack_names_those_there_are():
     with pytest.raises(EnvironmentProblemError, match="Stacks: main"):
-        check_accounts(real(), "mian")
+        check_accounts(load_fleet(ROOT), real(), "mian")
 
 
 @pytest.mark.parametrize("key", ["sk_live_x", "rk_live_x"])
-def test_a_live_key_with_example_catalogs_is_refused(key: str):
-    with pytest.raises(EnvironmentProblemError, match=r"plans/aether\.yaml"):
-        check_live_key(load_fleet(ROOT), {"STRIPE_API_KEY": key})
+def test_a_live_key_with_example_catalogs_is_refused_even_on_loopback(key: str):
+    fleet = load_fleet(ROOT)
+    problems = account_problems("f", {}, fleet.tenants, fleet.catalogs, {**LOOPBACK, "STRIPE_API_KEY": key})
+    assert len(problems) == 1
+    assert "plans/aether.yaml" in problems[0]
 
 
-def test_a_test_key_with_example_catalogs_is_fine():
-    check_live_key(load_fleet(ROOT), {"STRIPE_API_KEY": "sk_test_live_"})
+def test_the_shipped_files_are_fine_on_loopback_with_a_test_key():
+    fleet = load_fleet(ROOT)
+    assert account_problems("f", {}, fleet.tenants, fleet.catalogs, {**LOOPBACK, "STRIPE_API_KEY": "sk_test_live_"}) == []
 
 
 def test_a_vanished_file_of_a_tenant_with_data_is_refused():
@@ -132,3 +150,14 @@ def test_a_vanished_file_of_a_tenant_with_data_is_refused():
     with pytest.raises(EnvironmentProblemError, match=r"tenants/gone\.yaml"):
         refuse_vanished(load_fleet(ROOT), "main", state)
     refuse_vanished(load_fleet(ROOT), "main", {})
+
+
+def test_an_instance_that_left_its_file_while_it_has_data_is_refused():
+    prefix = "urn:pulumi:main::rowhouse::"
+    tenant = f"{prefix}rowhouse:index:Tenant::acme"
+    volumes = [f"{prefix}rowhouse:index:Tenant$rowhouse:fly:Volume::acme-{name}-volume" for name in ("main", "lab", "attic")]
+    resources = [{"urn": tenant, "type": "rowhouse:index:Tenant", "parent": ""}]
+    resources += [{"urn": urn, "type": "rowhouse:fly:Volume", "parent": tenant} for urn in volumes]
+    with pytest.raises(EnvironmentProblemError, match=r"tenants/acme\.yaml: attic"):
+        refuse_vanished(load_fleet(ROOT), "main", {"deployment": {"resources": resources}})
+    refuse_vanished(load_fleet(ROOT), "main", {"deployment": {"resources": resources[:3]}})

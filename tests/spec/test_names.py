@@ -159,8 +159,8 @@ def test_no_project_or_stack_breaks_a_name(project, stack):
 
 
 def test_names_do_not_change_between_versions():
-    assert names.fly_app_name("rowhouse", "main", "acme", "main") == "acme-main-wlgmv6cnqe"
-    assert names.edge_app_name("rowhouse", "main") == "edge-main-4qw6ye4oj3"
+    assert names.fly_app_name("rowhouse", "main", "acme", "main") == "acme-main-4tnuw343wi"
+    assert names.edge_app_name("rowhouse", "main") == "edge-main-vacbpgnl6d"
     assert names.tunnel_name("rowhouse", "main") == "rowhouse-main-gtyfnccq2v"
     assert names.access_app_name("rowhouse", "main", "acme", "main") == "rowhouse:main:acme:main"
     assert names.access_policy_name("rowhouse", "main", "acme") == "rowhouse:main:acme"
@@ -198,3 +198,11 @@ def test_a_slug_is_a_dns_label_and_fits_a_file_name(slug):
 @pytest.mark.parametrize("text", ["", "-a", "a-", "a--b", "1a", "A", "a_b", "a.b", "a b", "a" * 40, "\u0430", "a\n", "con", "xn--a"])
 def test_texts_that_are_no_slugs(text):
     assert not is_slug(text)
+
+
+def test_two_users_who_call_everything_alike_do_not_meet_at_fly():
+    for zone, other in (("one.example", "two.example"), ("", "one.example")):
+        assert names.fly_app_name("rowhouse", "main", "acme", "main", zone=zone) != names.fly_app_name(
+            "rowhouse", "main", "acme", "main", zone=other
+        )
+        assert names.edge_app_name("rowhouse", "main", zone=zone) != names.edge_app_name("rowhouse", "main", zone=other)
