@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import cast
 
 import pulumi
 
@@ -50,17 +51,21 @@ class Billing(pulumi.ComponentResource):
             opts=pulumi.ResourceOptions(parent=self, retain_on_delete=True),
         )
         self.customer_id = customer.customer_id
-        self.subscription_id: pulumi.Output[str | None] = pulumi.Output.from_input(None)
-        if args.items:
-            subscription = billing.Subscription(
-                f"{name}-subscription",
-                customer=customer.customer_id,
-                items=[dict(item) for item in args.items],
-                collection_method="send_invoice",
-                days_until_due=14,
-                metadata={**metadata, "plan": args.plan},
-                active=args.active,
-                opts=pulumi.ResourceOptions(parent=self, protect=True),
-            )
-            self.subscription_id = subscription.subscription_id
+        active = args.active and bool(args.items)
+        # A free plan has one that is not active, of which Stripe never hears: a tenant that comes from a paid plan must end
+        # the paid one, and no program can know where a tenant comes from. Only an active one is protected.
+        subscription = billing.Subscription(
+            f"{name}-subscription",
+            customer=customer.customer_id,
+            items=[dict(item) for item in args.items],
+            collection_method="send_invoice",
+            days_until_due=14,
+            metadata={**metadata, "plan": args.plan},
+            active=active,
+            opts=pulumi.ResourceOptions(parent=self, protect=active),
+        )
+        self.subscription_id: pulumi.Output[str | None] = (
+            cast("pulumi.Output[str | None]", subscription.subscription_id) if args.items else pulumi.Output.from_input(None)
+        )
+        self.settled = subscription.id
         self.register_outputs({"customer_id": self.customer_id, "subscription_id": self.subscription_id})

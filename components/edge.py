@@ -19,6 +19,7 @@ from rowhouse.spec import names
 __all__ = ["GATEWAY_PORT", "Edge"]
 
 GATEWAY_PORT = 8080
+EDGE_DATA = "/data"
 
 
 class Edge(pulumi.ComponentResource):
@@ -60,14 +61,19 @@ class Edge(pulumi.ComponentResource):
 
         app = fly.App(
             f"{name}-app",
-            name=names.edge_app_name(cell.project, cell.stack),
+            name=names.edge_app_name(cell.project, cell.stack, zone=cell.zone),
             org=cell.fly_org,
-            network=names.edge_network_name(cell.project, cell.stack),
+            network=names.edge_network_name(cell.project, cell.stack, zone=cell.zone),
             opts=child,
         )
         secrets = fly.Secrets(f"{name}-secrets", app=app.name, values={"TUNNEL_TOKEN": token, **cell.edge_secrets}, opts=child)
-        self.machines = [
-            fly.Machine(
+        self.machines: list[fly.Machine] = []
+        for number in range(1, cell.edge_machines + 1):
+            # A volume of a gigabyte for the routes that were good last: a gateway that restarts while the store is away still knows them.
+            volume = fly.Volume(
+                f"{name}-volume-{number}", app=app.name, name=f"routes_{number}", region=cell.edge_region, size_gb=1, opts=child
+            )
+            machine = fly.Machine(
                 f"{name}-machine-{number}",
                 app=app.name,
                 name=names.edge_machine_name(number),
@@ -75,20 +81,23 @@ class Edge(pulumi.ComponentResource):
                 image=cell.edge_image,
                 cpus=1,
                 memory_mb=512,
+                volume=volume.volume_id,
+                mount_path=EDGE_DATA,
                 env={
                     "ROWHOUSE_STORE_URL": cell.store_url,
                     "ROWHOUSE_ACCESS_ISSUER": cell.access_issuer,
                     "ROWHOUSE_ACCESS_CERTS_URL": cell.access_certs_url,
                     "ROWHOUSE_GATEWAY_PORT": str(GATEWAY_PORT),
+                    "ROWHOUSE_GATEWAY_CACHE": f"{EDGE_DATA}/routes",
                 },
                 restart={"policy": "always"},
                 metadata=marks(cell, "edge"),
                 autostop="off",
                 min_secrets_version=secrets.version,
-                opts=child,
+                # One after the other, so that one answers while the other is replaced.
+                opts=pulumi.ResourceOptions(parent=self, depends_on=self.machines[-1:]),
             )
-            for number in range(1, cell.edge_machines + 1)
-        ]
+            self.machines.append(machine)
         self.tunnel_id = tunnel.id
         self.network = cast("pulumi.Output[str]", app.network)  # given above, so never absent
         self.register_outputs({"tunnel_id": self.tunnel_id, "network": self.network})

@@ -40,7 +40,6 @@ class GateArgs:
     policy_id: pulumi.Input[str]
     tunnel_id: pulumi.Input[str]
     upstream: pulumi.Input[str]
-    upstream_host: pulumi.Input[str]
     host: str
     access: Literal["open", "closed"]
 
@@ -70,7 +69,7 @@ class Gate(pulumi.ComponentResource):
             f"{name}-route",
             hostname=args.hostname,
             upstream=args.upstream,
-            upstream_host=args.upstream_host,
+            store=cell.store_url if "://" in cell.store_url and not cell.store_url.startswith("file:") else None,
             audience=application.aud,
             tenant=args.tenant,
             instance=args.instance,

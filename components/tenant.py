@@ -70,7 +70,7 @@ class Tenant(pulumi.ComponentResource):
             opts=child,
         )
         self.instances: dict[str, dict[str, Any]] = {}
-        self._last: list[pulumi.Output[Any]] = [billing.customer_id, billing.subscription_id]
+        self._last: list[pulumi.Output[Any]] = [billing.customer_id, billing.settled]
         for instance in tenant.instances:
             part = f"{name}-{instance.name}"
             host = FlyHost(
@@ -98,7 +98,6 @@ class Tenant(pulumi.ComponentResource):
                     policy_id=policy.id,
                     tunnel_id=args.edge.tunnel_id,
                     upstream=host.upstream,
-                    upstream_host=host.app_name,
                     host=instance.host,
                     access="open" if tenant.is_active else "closed",
                 ),

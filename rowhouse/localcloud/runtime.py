@@ -218,7 +218,6 @@ class Runtime:
         env |= {"PORT": str(port), "HOST": "127.0.0.1"}
         if launch.image.kind == "edge":
             env |= {"ROWHOUSE_GATEWAY_PORT": str(port), "ROWHOUSE_GATEWAY_HOST": "127.0.0.1"}
-            env |= {"ROWHOUSE_GATEWAY_CACHE": str(folder / "gateway-cache")}
         return env
 
     def _translated(self, value: str, volume: tuple[str, str] | None) -> str:

@@ -49,7 +49,8 @@ class Clients:
         self._stripe_transport = stripe_transport
         self._fly: Fly | None = None
         self._stripe: Stripe | None = None
-        self._store = store
+        self._given_store = store
+        self._stores: dict[str, Store] = {}
         self.newborn_customers: set[str] = set()
         """Customers that this very process made and that have no subscription yet, so that none needs to be looked for."""
         self._secrets = {self.environment[name] for name in _CREDENTIALS if len(self.environment.get(name, "")) >= _SHORTEST}
@@ -68,12 +69,14 @@ class Clients:
             self._stripe = Stripe.from_environment(self.environment, transport=self._stripe_transport)
         return self._stripe
 
-    @property
-    def store(self) -> Store:
-        """The object store of `ROWHOUSE_STORE_URL`, else the project's own folder."""
-        if self._store is None:
-            self._store = open_store(self.environment.get("ROWHOUSE_STORE_URL") or default_store_url())
-        return self._store
+    def store(self, url: str | None = None) -> Store:
+        """The object store: `ROWHOUSE_STORE_URL`, else the one at `url`, else the project's own folder."""
+        if self._given_store is not None:
+            return self._given_store
+        where = self.environment.get("ROWHOUSE_STORE_URL") or url or default_store_url()
+        if where not in self._stores:
+            self._stores[where] = open_store(where)
+        return self._stores[where]
 
     def hide(self, secret: str) -> None:
         """From now on this value appears in no message."""

@@ -53,6 +53,8 @@ class Route(Declared):
         "access": Field("string", required=True, rule=_one_of("open", "closed")),
         "host": Field("string", default="fly", rule=_one_of("fly", "railway", "docker")),
         "upstreamHost": Field("string"),
+        # Where the gateways look; absent: the project's own folder, whose path differs from machine to machine and stays out of the state.
+        "store": Field("string", change="replace"),
     }
     computed: ClassVar = {"etag": Computed(stable=False)}
 
@@ -62,7 +64,7 @@ class Route(Declared):
     async def make(self, ctx: Context, inputs: Props) -> tuple[str, Props]:
         """Write it; one of the same tenant and instance is overwritten, any other hostname's owner is refused."""
         key, data = _key(inputs["hostname"]), _object(inputs)
-        store = self._clients.store
+        store = self._clients.store(inputs.get("store"))
         for _ in range(5):
             found = await asyncio.to_thread(store.get, key)
             try:
@@ -86,23 +88,26 @@ class Route(Declared):
 
     async def read(self, ctx: Context, id: str, inputs: Props, outputs: Props) -> Found | None:  # noqa: A002
         """By hostname."""
-        del ctx, inputs, outputs
-        found = await asyncio.to_thread(self._clients.store.get, _key(id))
+        del ctx, outputs
+        found = await asyncio.to_thread(self._clients.store(inputs.get("store")).get, _key(id))
         route = _parsed(found.data) if found is not None else None
         if found is None or route is None:
             return None
         seen = {name: route[_NAMES.get(name, name)] for name in _KEPT if route.get(_NAMES.get(name, name)) is not None}
+        if inputs.get("store"):
+            seen["store"] = inputs["store"]
         return Found(id, seen, self.outputs(seen, {"etag": found.etag}))
 
     async def delete(self, ctx: Context, id: str, inputs: Props, outputs: Props) -> None:  # noqa: A002
         """Remove it, unless the hostname is another tenant's by now."""
         del ctx, outputs
         key = _key(id)
-        found = await asyncio.to_thread(self._clients.store.get, key)
+        store = self._clients.store(inputs.get("store"))
+        found = await asyncio.to_thread(store.get, key)
         route = _parsed(found.data) if found is not None else None
         if found is None or (route is not None and inputs.get("tenant") and route.get("tenant") != inputs["tenant"]):
             return
-        await asyncio.to_thread(self._clients.store.delete, key)
+        await asyncio.to_thread(store.delete, key)
 
 
 def _key(hostname: str) -> str:

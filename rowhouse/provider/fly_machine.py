@@ -164,7 +164,8 @@ class Machine(Declared):
         """Make the machine as `news` says. `wake`: it must run in the end, even if it sleeps now."""
         app, _, machine = machine_id.partition("/")
         runner = Runner(self._clients.fly, ctx, app, machine, ctx.patience(_PATIENCE_S))
-        secrets_changed = bool(news.get("minSecretsVersion")) and news.get("minSecretsVersion") != olds.get("minSecretsVersion")
+        # None left counts too: a machine keeps the secrets of its start until it is started anew.
+        secrets_changed = news.get("minSecretsVersion") != olds.get("minSecretsVersion")
         wanted = configuration(news)
         try:
             async with runner.lease():

@@ -27,8 +27,8 @@ _ADVICE: Final = "The day on which a subscription renews is fixed when it starts
 
 
 def _items(value: list[Any]) -> str | None:
-    if not 1 <= len(value) <= 20:  # Stripe: 20 items (2026-10)
-        return f"a subscription has 1 to 20 items, and this one has {len(value)}."
+    if len(value) > 20:  # Stripe: 20 items (2026-10)
+        return f"a subscription has at most 20 items, and this one has {len(value)}."
     for index, item in enumerate(value):
         if not isinstance(item, dict) or set(item) not in ({"price"}, {"lookupKey"}) or not all(isinstance(v, str) for v in item.values()):
             return (
@@ -71,8 +71,10 @@ class Subscription(Declared):
         self._clients = clients
 
     def rules(self, olds: Props, news: Props) -> list[CheckFailure]:
-        """Invoices that are sent have a term."""
+        """Invoices that are sent have a term, and what is active costs something."""
         del olds
+        if news["active"] is True and news["items"] == []:
+            return [CheckFailure("items", "an active subscription has at least one item. A free plan has none: set `active` to false.")]
         sends = news["collectionMethod"] == "send_invoice"
         if sends and news.get("daysUntilDue") is None:
             return [CheckFailure("daysUntilDue", "'daysUntilDue' is required when invoices are sent.")]

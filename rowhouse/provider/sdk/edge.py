@@ -27,6 +27,7 @@ class Route(pulumi.CustomResource):
         access: pulumi.Input[str],
         host: pulumi.Input[str] | None = None,
         upstream_host: pulumi.Input[str] | None = None,
+        store: pulumi.Input[str] | None = None,
         opts: pulumi.ResourceOptions | None = None,
     ) -> None:
         """Register it; the arguments are the resource's inputs."""
@@ -39,6 +40,7 @@ class Route(pulumi.CustomResource):
             "access": access,
             "host": host,
             "upstreamHost": upstream_host,
+            "store": store,
             "etag": None,
         }
         super().__init__("rowhouse:edge:Route", resource_name, props, opts)
@@ -82,6 +84,11 @@ class Route(pulumi.CustomResource):
     @pulumi.getter(name="upstreamHost")
     def upstream_host(self) -> pulumi.Output[str | None]:
         return pulumi.get(self, "upstreamHost")  # type: ignore[no-any-return]
+
+    @property
+    @pulumi.getter(name="store")
+    def store(self) -> pulumi.Output[str | None]:
+        return pulumi.get(self, "store")  # type: ignore[no-any-return]
 
     @property
     @pulumi.getter(name="etag")
