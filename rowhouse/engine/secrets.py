@@ -7,6 +7,7 @@ Does not: cloud key services, refused by name. The key is derived in a thread an
 from __future__ import annotations
 
 import base64
+import contextlib
 import functools
 import hashlib
 import os
@@ -121,16 +122,22 @@ def find_passphrase(folder: Path, env: Mapping[str, str]) -> str:
         except OSError as error:
             raise ProjectError(f"PULUMI_CONFIG_PASSPHRASE_FILE names {named}, which cannot be read: {error.strerror}") from error
     path = folder / "passphrase"
+    with contextlib.suppress(FileNotFoundError):
+        kept = path.read_text(encoding="utf-8").strip()
+        if not kept:
+            raise ProjectError(f"{path} is empty: the key of this project's secrets is lost. Restore it; deleting it makes a new one.")
+        return kept
+    folder.mkdir(parents=True, exist_ok=True)
+    # Written whole beside it, then linked: a kill leaves no half of a key, and of two first runs one wins for both.
+    fresh = folder / f"passphrase.{os.getpid()}.{randomness.token_hex(4)}"
+    descriptor = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     try:
-        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    except FileExistsError:
-        return path.read_text(encoding="utf-8").strip()
-    except FileNotFoundError:
-        folder.mkdir(parents=True, exist_ok=True)
-        return find_passphrase(folder, env)
-    phrase = randomness.token_urlsafe(32)
-    with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-        file.write(phrase + "\n")
-        file.flush()
-        os.fsync(file.fileno())
-    return phrase
+        with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+            file.write(randomness.token_urlsafe(32) + "\n")
+            file.flush()
+            os.fsync(file.fileno())
+        with contextlib.suppress(FileExistsError):
+            os.link(fresh, path)
+    finally:
+        fresh.unlink()
+    return path.read_text(encoding="utf-8").strip()
