@@ -4,13 +4,13 @@ from collections.abc import Callable
 
 import pytest
 
-from tests.end_to_end.killing import DESTROY_CALLS, destroy_killed, rest, short
+from tests.end_to_end.killing import destroy_killed, none_unvisited, rest, short
 
-SHORT = short(DESTROY_CALLS, 3)
+SHORT = short("destroy", 3)
 
 
 def test_no_call_is_left_unvisited(undisturbed: dict[str, object]):
-    assert undisturbed["destroy calls"] <= DESTROY_CALLS  # type: ignore[operator]
+    none_unvisited("destroy", undisturbed)
 
 
 @pytest.mark.parametrize(("number", "moment", "victim"), SHORT)
@@ -21,7 +21,7 @@ def test_an_destroy_killed_at_a_call_converges(
 
 
 @pytest.mark.long
-@pytest.mark.parametrize(("number", "moment", "victim"), rest(DESTROY_CALLS, SHORT))
+@pytest.mark.parametrize(("number", "moment", "victim"), rest("destroy", SHORT))
 def test_an_destroy_killed_at_any_call_converges(
     play: Callable[..., None], undisturbed: dict[str, object], number: int, moment: str, victim: str
 ):

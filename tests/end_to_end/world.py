@@ -209,7 +209,7 @@ async def _opened(folder: Path, nursery: Nursery, options: dict[str, Any]) -> Wo
     if made.engine == "pulumi":
         fit_for_pulumi(folder, project)
     made.write("plans/shop.yaml", CATALOG)
-    shutil.copytree(ROOT / "apps", project / "apps", ignore=lambda _, names: [name for name in names if name not in {"notebook.yaml"}])
+    shutil.copytree(ROOT / "apps", project / "apps", ignore=lambda _, names: [name for name in names if name != "notebook.yaml"])
     for tenant, text in TENANTS.items():
         made.write(f"tenants/{tenant}.yaml", text)
     return made
