@@ -39,6 +39,9 @@ def localcloud(
         path.write_text(text)
         typer.echo(text, nl=False)
         typer.echo(f"# In another terminal: . {path} && rowhouse up", err=True)
+        if any(Path(".rowhouse/state").glob("*/*")):
+            # The stand-ins begin empty; the state remembers those of the last time.
+            typer.echo("# There is a state from an earlier time: `rowhouse up --refresh` sees what is no longer there.", err=True)
 
     async def serve() -> None:
         async with LocalCloud(directory.resolve()) as cloud:
