@@ -1,7 +1,7 @@
 """Killed at any vendor call and run again: the same end as if nothing had happened, nothing twice, nothing left over.
 
 The processes are real and the signal is SIGKILL. Three moments of each call: before its effect, after the effect but before the answer,
-after the answer but before the state is written. `make test` visits every third call, moments and victims in turn; `make test-long`
+after the answer but before the state is written. `make test` visits some of them, moments and victims in turn; `make test-long`
 visits every call at every moment with both victims.
 """
 

@@ -154,6 +154,7 @@ def test_both_engines_live_the_same_life(runner: asyncio.Runner, nursery: Nurser
                 assert theirs[urn] == mine[urn], urn
 
 
+@pytest.mark.long
 def test_the_cli_goes_on_from_the_embedded_engines_state_and_back(play: Callable[..., None]):
     async def scene(made: World) -> None:
         fit_for_pulumi(made.folder, made.project)
@@ -201,6 +202,7 @@ def test_plain_pulumi_works_in_the_projects_root(play: Callable[..., None]):
     play(scene, engine="pulumi")
 
 
+@pytest.mark.long
 def test_one_failing_tenant_does_not_stop_the_other(play: Callable[..., None]):
     async def scene(made: World) -> None:
         made.cloud.faults.add(Fault("error_before", vendor="fly", method="POST", path=r"/apps/acme-main-\w+/volumes", status=422, times=-1))
@@ -221,6 +223,7 @@ def test_one_failing_tenant_does_not_stop_the_other(play: Callable[..., None]):
     play(scene, engine="pulumi")
 
 
+@pytest.mark.long
 def test_secrets_are_hidden_in_state_events_and_documents(play: Callable[..., None]):
     async def scene(made: World) -> None:
         made.extra_env["ACME_KEY"] = "hush-4711"
@@ -240,6 +243,7 @@ def test_secrets_are_hidden_in_state_events_and_documents(play: Callable[..., No
     play(scene, engine="pulumi")
 
 
+@pytest.mark.long
 def test_destroy_keeps_everything_when_something_is_protected(play: Callable[..., None]):
     async def scene(made: World) -> None:
         assert (ran := await made.up()).code == 0, ran.failed()
