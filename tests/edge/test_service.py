@@ -14,7 +14,12 @@ from rowhouse.edge.settings import GatewayError, Settings
 
 
 def test_a_process_says_that_it_is_ready_and_ends_cleanly_on_sigterm(tmp_path: Path) -> None:
-    env = {**os.environ, "ROWHOUSE_STORE_URL": (tmp_path / "s").as_uri(), "ROWHOUSE_ACCESS_ISSUER": "http://127.0.0.1:9", "ROWHOUSE_GATEWAY_PORT": "0"}
+    env = {
+        **os.environ,
+        "ROWHOUSE_STORE_URL": (tmp_path / "s").as_uri(),
+        "ROWHOUSE_ACCESS_ISSUER": "http://127.0.0.1:9",
+        "ROWHOUSE_GATEWAY_PORT": "0",
+    }
     with subprocess.Popen([sys.executable, "-m", "rowhouse.edge"], env=env, stderr=subprocess.PIPE, text=True) as process:
         assert process.stderr is not None
         for line in process.stderr:
@@ -26,7 +31,9 @@ def test_a_process_says_that_it_is_ready_and_ends_cleanly_on_sigterm(tmp_path: P
         assert "gateway ended" in rest
 
 
-@pytest.mark.parametrize("env", [{}, {"ROWHOUSE_ACCESS_ISSUER": "team"}, {"ROWHOUSE_ACCESS_ISSUER": "https://t.example", "ROWHOUSE_GATEWAY_PORT": "x"}])
+@pytest.mark.parametrize(
+    "env", [{}, {"ROWHOUSE_ACCESS_ISSUER": "team"}, {"ROWHOUSE_ACCESS_ISSUER": "https://t.example", "ROWHOUSE_GATEWAY_PORT": "x"}]
+)
 def test_wrong_settings_are_named(env: dict[str, str]) -> None:
     with pytest.raises(GatewayError, match="ROWHOUSE_"):
         Settings.from_env(env)
