@@ -73,7 +73,8 @@ class Activity:
             self._dirty.discard(hour)
             key = f"activity/{self._gateway}/{datetime.fromtimestamp(hour * 3600, UTC):%Y-%m-%dT%H}.json"
             try:
-                await asyncio.wait_for(asyncio.to_thread(self._store.put, key, self._document(hour)), WRITE_TIMEOUT_S)
+                async with asyncio.timeout(WRITE_TIMEOUT_S):  # not wait_for, which loses a cancellation that comes with the answer (3.11)
+                    await asyncio.to_thread(self._store.put, key, self._document(hour))
             except (StoreError, TimeoutError) as exc:
                 self._dirty.add(hour)
                 log.warning("activity kept, store away: %s", exc or type(exc).__name__)

@@ -48,7 +48,8 @@ class Mirror(Generic[T]):
 
     async def refresh(self, store: Store, now: float) -> bool:
         """Follow the store once; True when something changed. Raises StoreError when the list itself failed."""
-        listed = dict(await asyncio.wait_for(asyncio.to_thread(store.list, self.prefix), LIST_TIMEOUT_S))
+        async with asyncio.timeout(LIST_TIMEOUT_S):  # not wait_for, which loses a cancellation that comes with the answer (3.11)
+            listed = dict(await asyncio.to_thread(store.list, self.prefix))
         changed = False
         gone = [key for key in self.raw if key not in listed]
         if self._is_believable(len(gone), now):

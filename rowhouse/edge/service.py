@@ -48,7 +48,8 @@ async def running(
     # A store that hangs must not keep the gateway from starting with what it has.
     first = asyncio.gather(directory.refresh(), keys.refresh())
     with contextlib.suppress(TimeoutError):
-        await asyncio.wait_for(asyncio.shield(first), FIRST_LOOK_S)
+        async with asyncio.timeout(FIRST_LOOK_S):
+            await asyncio.shield(first)
     server = make_server(gateway, settings.limits)
     background = [
         asyncio.create_task(directory.follow(settings.poll_s)),
