@@ -69,7 +69,7 @@ class Gate(pulumi.ComponentResource):
             f"{name}-route",
             hostname=args.hostname,
             upstream=args.upstream,
-            store=cell.store_url if "://" in cell.store_url and not cell.store_url.startswith("file:") else None,
+            store=None if cell.store_url.startswith("file:") else cell.store_url,
             audience=application.aud,
             tenant=args.tenant,
             instance=args.instance,
