@@ -76,7 +76,8 @@ async def local_cloud(folder: Path) -> AsyncIterator[Stage]:
         log.close()
     assert process.stdout is not None
     try:
-        line = await asyncio.wait_for(process.stdout.readline(), _START_S)
+        async with asyncio.timeout(_START_S):
+            line = await process.stdout.readline()
         if not line:
             raise PromiseBrokenError(f"the local cloud did not start; see {folder / 'localcloud.log'}")
         ready = json.loads(line)
@@ -86,7 +87,8 @@ async def local_cloud(folder: Path) -> AsyncIterator[Stage]:
             with contextlib.suppress(ProcessLookupError):
                 process.send_signal(signal.SIGTERM)
             try:
-                await asyncio.wait_for(process.wait(), 15)
+                async with asyncio.timeout(15):
+                    await process.wait()
             except TimeoutError:
                 process.kill()
                 await process.wait()

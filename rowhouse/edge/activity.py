@@ -73,7 +73,7 @@ class Activity:
             self._dirty.discard(hour)
             key = f"activity/{self._gateway}/{datetime.fromtimestamp(hour * 3600, UTC):%Y-%m-%dT%H}.json"
             try:
-                async with asyncio.timeout(WRITE_TIMEOUT_S):  # not wait_for, which loses a cancellation that comes with the answer (3.11)
+                async with asyncio.timeout(WRITE_TIMEOUT_S):
                     await asyncio.to_thread(self._store.put, key, self._document(hour))
             except (StoreError, TimeoutError) as exc:
                 self._dirty.add(hour)

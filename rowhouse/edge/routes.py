@@ -48,7 +48,7 @@ class Mirror(Generic[T]):
 
     async def refresh(self, store: Store, now: float) -> bool:
         """Follow the store once; True when something changed. Raises StoreError when the list itself failed."""
-        async with asyncio.timeout(LIST_TIMEOUT_S):  # not wait_for, which loses a cancellation that comes with the answer (3.11)
+        async with asyncio.timeout(LIST_TIMEOUT_S):
             listed = dict(await asyncio.to_thread(store.list, self.prefix))
         changed = False
         gone = [key for key in self.raw if key not in listed]

@@ -60,7 +60,8 @@ class Nursery:
     async def _wait(self) -> None:
         assert self._process is not None
         assert self._process.stdout is not None
-        line = await asyncio.wait_for(self._process.stdout.readline(), _START_S)
+        async with asyncio.timeout(_START_S):
+            line = await self._process.stdout.readline()
         if line != b"ready\n":
             raise PluginError("the nursery did not start; its own messages say why")
 
@@ -78,7 +79,8 @@ class Nursery:
         self._ready.cancel()
         await asyncio.gather(self._ready, return_exceptions=True)
         try:
-            await asyncio.wait_for(self._process.wait(), 5)
+            async with asyncio.timeout(5):
+                await self._process.wait()
         except TimeoutError:
             with contextlib.suppress(ProcessLookupError):
                 self._process.kill()

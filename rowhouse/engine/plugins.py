@@ -63,7 +63,8 @@ class Plugin:
             if process.returncode is None:
                 _signal(process.pid, signal.SIGINT)
                 try:
-                    await asyncio.wait_for(process.wait(), _STOP_S)
+                    async with asyncio.timeout(_STOP_S):
+                        await process.wait()
                 except TimeoutError:
                     _signal(process.pid, signal.SIGKILL)
                     await process.wait()
@@ -149,7 +150,8 @@ async def _spawn(package: str, path: Path, project: Project, engine: str, env: M
 
     errors = asyncio.create_task(drain(process.stderr))
     try:
-        first = await asyncio.wait_for(_line(process.stdout), _START_S)
+        async with asyncio.timeout(_START_S):
+            first = await _line(process.stdout)
         port = int(first.strip())
     except (TimeoutError, ValueError) as error:
         with contextlib.suppress(ProcessLookupError):

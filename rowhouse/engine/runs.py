@@ -91,7 +91,8 @@ class Session:
             program.kill()
             await run.providers.cancel()
             with suppress(TimeoutError):
-                await asyncio.wait_for(self.monitor.quiet(), _GRACE_S)
+                async with asyncio.timeout(_GRACE_S):
+                    await self.monitor.quiet()
             raise
         await self.monitor.quiet()
         if code:

@@ -102,7 +102,6 @@ class Clock:
                     await self._fire(timer)
             pending = [timer for timer in self._timers[:1] if not timer.cancelled]
             delay = max(0.0, pending[0].due - self.timestamp()) if pending else 3600.0
-            # Not wait_for: in Python 3.11 it swallows a cancellation that comes together with the wake-up (2026-11).
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(min(delay, 3600.0)):
                     await self._wake.wait()

@@ -145,7 +145,8 @@ async def run_command(vendor: FlyVendor, request: Request) -> Any:
         return {"exit_code": 127, "exit_signal": 0, "stdout": "", "stderr": str(error)}
     limit = duration_s(body.get("timeout"), _EXEC_S)
     try:
-        out, err = await asyncio.wait_for(process.communicate((body.get("stdin") or "").encode()), limit)
+        async with asyncio.timeout(limit):
+            out, err = await process.communicate((body.get("stdin") or "").encode())
     except TimeoutError:
         os.killpg(process.pid, signal.SIGKILL)
         await process.wait()

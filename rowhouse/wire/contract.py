@@ -103,7 +103,8 @@ class Context:
     async def sleep(self, seconds: float) -> None:
         """Wait, but raise Cancelled as soon as the engine asks to stop."""
         try:
-            await asyncio.wait_for(self.cancelled.wait(), seconds)
+            async with asyncio.timeout(seconds):
+                await self.cancelled.wait()
         except TimeoutError:
             return
         raise Cancelled

@@ -61,7 +61,8 @@ async def serve(provider: Provider, argv: Sequence[str]) -> None:
     grace = _GRACE_S
     while not stop.is_set():
         try:
-            await asyncio.wait_for(stop.wait(), _PARENT_POLL_S)
+            async with asyncio.timeout(_PARENT_POLL_S):
+                await stop.wait()
         except TimeoutError:
             if os.getppid() != parent:
                 grace = _ORPHAN_GRACE_S
