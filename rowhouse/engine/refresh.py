@@ -1,6 +1,7 @@
 """Looks at every object in the state and records what is really there.
 
-Does: Read all in parallel, drop what is gone, take over what drifted, report the difference. Does not: change an object.
+Does: Read all in parallel, drop what is gone, take over what drifted, report the difference; in a preview all that in memory alone, so that
+what follows foretells the right things. Does not: change an object.
 """
 
 from __future__ import annotations
@@ -16,6 +17,8 @@ from rowhouse.engine.state import now
 from rowhouse.engine.steps import mark_secrets
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from rowhouse.engine.run import Run
     from rowhouse.engine.state import State
 
@@ -49,10 +52,7 @@ class Refresh:
                 client = await run.providers.client(state.provider)
                 found = await client.read(state, state.id, state.inputs, state.outputs)
                 if found is None:
-                    await run.commit(drop=[key], end=[] if state.delete else [state.urn])
-                    if run.dry_run:
-                        run.report("refresh", state, old=state, reasons=("gone",))
-                        return
+                    await self._record(drop=[key], end=[] if state.delete else [state.urn])
                     if not state.delete:
                         self._gone.add(state.urn)
                     run.report("refresh", state, old=state, reasons=("gone",))
@@ -68,7 +68,7 @@ class Refresh:
                     detailed = _inverted(await client.diff(fresh, state.inputs, state.ignore_changes), fresh, state)
                 if drifted or fresh.init_errors != state.init_errors or fresh.id != state.id:
                     fresh.modified = now()
-                    await run.commit(put=[(key, fresh)])
+                    await self._record(put=[(key, fresh)])
         except EngineError as error:
             run.report("refresh", state, error=str(error))
             run.fail(state.urn, str(error))
@@ -86,7 +86,17 @@ class Refresh:
                 fresh.forget(self._gone)
                 fresh.parent = fresh.parent or run.stack_urn
                 changed.append((key, fresh))
-        await run.commit(put=changed)
+        await self._record(put=changed)
+
+    async def _record(self, *, put: Iterable[tuple[str, State]] = (), drop: Iterable[str] = (), end: Iterable[str] = ()) -> None:
+        run = self._run
+        if not run.dry_run:
+            await run.commit(put=put, drop=drop, end=end)
+            return
+        # A preview's store is a copy that nobody saves.
+        for key in drop:
+            run.store.resources.pop(key, None)
+        run.store.resources.update(put)
 
 
 def _inverted(diff: Diff, fresh: State, state: State) -> dict[str, dict[str, Any]]:

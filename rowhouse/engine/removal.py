@@ -228,18 +228,19 @@ class Removal:
                     error = str(failed)
                     await run.commit(end=[state.urn], keep=isinstance(failed, ProviderError) and failed.uncertain)
                 else:
-                    await self._gone(key)
+                    await self._gone(key, begun=True)
         elif not follows:
-            await self._gone(key)
+            await self._gone(key, begun=False)
         run.report(op, state, old=state, reasons=(reason,) if reason else (), error=error or None)
         if error:
             run.fail(state.urn, error)
         return not error
 
-    async def _gone(self, key: str) -> None:
-        """Take a resource, and all that vanished with it, out of the state."""
+    async def _gone(self, key: str, *, begun: bool) -> None:
+        """Take a resource, and all that vanished with it, out of the state; `begun`: its own deletion was recorded as begun."""
         keys = list(self._with_followers(key))
-        ends = [self._doomed[each].urn for each in keys if not self._doomed[each].delete]
+        # A replaced resource shares its URN with its successor: what is pending there ends only if it was this deletion.
+        ends = [self._doomed[each].urn for each in keys if not self._doomed[each].delete or (begun and each == key)]
         await self._run.commit(drop=keys, end=ends)
 
     def _with_followers(self, key: str) -> Iterable[str]:

@@ -308,6 +308,18 @@ def test_a_refresh_reports_drift_and_loss_and_can_only_look(box: Sandbox) -> Non
     assert ops(box.preview()) == {"box-dev": "same", "a": "update", "b": "create"}
 
 
+def test_a_preview_with_refresh_foretells_what_loss_and_drift_lead_to_and_writes_nothing(box: Sandbox) -> None:
+    box.up('a = Thing("a", value="x"); Thing("b", value=a.thing_id); Thing("c", value="x"); Thing("d")')
+    box.cloud.lose("a-1")
+    box.cloud.change("c-1", value="y")
+    before = box.state_text()
+    plan = box.preview(refresh=True)
+    steps = {step.name: step.op for step in plan.steps if step.op != "refresh"}
+    assert steps == {"box-dev": "same", "a": "create", "b": "update", "c": "update", "d": "same"}
+    assert box.state_text() == before
+    assert {step.name: step.op for step in box.up(refresh=True).steps if step.op != "refresh"} == steps
+
+
 def test_an_update_with_refresh_repairs_drift_in_one_run(box: Sandbox) -> None:
     box.up('Thing("a", value="x"); Thing("b")')
     box.cloud.change("a-1", value="y")
@@ -452,6 +464,13 @@ def _children_of(box: Sandbox) -> list[int]:
 def pending(box: Sandbox) -> list[tuple[str, str]]:
     operations = box.export()["deployment"].get("pending_operations", [])
     return [(item["type"], item["resource"]["urn"].rpartition("::")[2]) for item in operations]
+
+
+def test_a_replacement_leaves_nothing_pending(box: Sandbox) -> None:
+    box.up('Thing("a", key="one")')
+    assert box.up('Thing("a", key="two")').ok
+    assert pending(box) == []
+    assert box.cloud.objects() == {"a-2": {"size": 1, "key": "two"}}
 
 
 def test_killed_in_a_create_the_next_run_shows_it_and_converges(box: Sandbox) -> None:
