@@ -12,6 +12,7 @@ from dataclasses import asdict
 from typing import Any
 
 from starlette.applications import Starlette
+from starlette.middleware import Middleware
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
@@ -29,6 +30,7 @@ from rowhouse.localcloud.cloudflare_reply import ApiError, Json, Listing, answer
 from rowhouse.localcloud.cloudflare_routes import Call, Verb, routes
 from rowhouse.localcloud.cloudflare_state import Connector, State, Switches, Token, hex_id
 from rowhouse.localcloud.cloudflare_tunnels import Tunnels
+from rowhouse.localcloud.dates import Dated
 from rowhouse.localcloud.kernel import App, Fault, Faults, Journal, VendorMiddleware
 
 __all__ = ["CloudflareVendor"]
@@ -156,7 +158,8 @@ class CloudflareVendor:
         ordered = sorted(by_path.items(), key=lambda item: [part.startswith("{") for part in item[0].split("/")])
         table = [Route(path, _Endpoint(self, verbs)) for path, verbs in ordered]
         graphql = Route("/client/v4/graphql", self._graphql, methods=["POST"])
-        return Starlette(routes=[graphql, *table, Route("/{rest:path}", _Endpoint(self, {}))])
+        rest = Route("/{rest:path}", _Endpoint(self, {}))
+        return Starlette(routes=[graphql, *table, rest], middleware=[Middleware(Dated, clock=self.state.clock)])
 
     async def answer(self, request: Request, verbs: dict[str, Verb]) -> Response:
         """Serve one API request by the verbs of its path."""

@@ -11,10 +11,12 @@ from pathlib import Path
 from typing import Any
 
 from starlette.applications import Starlette
+from starlette.middleware import Middleware
 from starlette.requests import Request
 
 from rowhouse.localcloud import fly_apps, fly_certificates, fly_leases, fly_machines, fly_metrics, fly_orgs, fly_secrets, fly_volumes
 from rowhouse.localcloud.clock import Clock, Timer
+from rowhouse.localcloud.dates import Dated
 from rowhouse.localcloud.fly_autostop import Autostop
 from rowhouse.localcloud.fly_errors import Refusal
 from rowhouse.localcloud.fly_http import Limits, build
@@ -75,7 +77,7 @@ class FlyVendor:
             *fly_orgs.ROUTES,
         ]
         routes = [build(self, *endpoint) for endpoint in endpoints] + fly_metrics.routes(self)
-        self.app = Starlette(routes=routes)
+        self.app = Starlette(routes=routes, middleware=[Middleware(Dated, clock=clock)])
 
     @property
     def delays(self) -> Delays:

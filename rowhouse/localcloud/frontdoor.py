@@ -26,6 +26,7 @@ from rowhouse.localcloud.cloudflare_proxy import OriginError, Proxy, RawHeaders,
 from rowhouse.localcloud.cloudflare_reply import Json
 from rowhouse.localcloud.cloudflare_rules import app_for
 from rowhouse.localcloud.cloudflare_sessions import Entry, Sessions
+from rowhouse.localcloud.dates import Dated
 from rowhouse.localcloud.kernel import serve
 from rowhouse.localcloud.mailbox import Mailbox
 
@@ -88,7 +89,7 @@ class FrontDoor:
     async def serve(self, *, port: int = 0) -> AsyncIterator[int]:
         """Serve on 127.0.0.1 and give the port; connections to origins are closed at the end."""
         try:
-            async with serve(self, port=port) as bound:
+            async with serve(Dated(self, self.clock), port=port) as bound:
                 self.bind(bound)
                 yield bound
         finally:

@@ -21,6 +21,7 @@ from typing import Any, Literal
 import uvicorn
 
 from rowhouse.localcloud.clock import Clock
+from rowhouse.localcloud.dates import Dated
 
 __all__ = ["Entry", "Fault", "FaultKind", "Faults", "Journal", "VendorMiddleware", "serve"]
 
@@ -187,6 +188,9 @@ class VendorMiddleware:
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
+        await Dated(self._asked, self.clock)(scope, receive, send)
+
+    async def _asked(self, scope: Scope, receive: Receive, send: Send) -> None:
         body, more = b"", True
         while more:
             message = await receive()
@@ -305,6 +309,7 @@ async def serve(app: App, *, port: int = 0, lifespan: Literal["on", "off"] = "of
         timeout_graceful_shutdown=1,
         proxy_headers=False,  # on loopback every client would be trusted to say where it comes from
         server_header=False,
+        date_header=False,  # it would tell this machine's time; see Dated
     )
     server = uvicorn.Server(config)
     task = asyncio.create_task(server._serve([listener]))  # noqa: SLF001 - serve() would take the process's signal handlers

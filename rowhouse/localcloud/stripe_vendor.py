@@ -8,11 +8,13 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 
 from starlette.applications import Starlette
+from starlette.middleware import Middleware
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
 from rowhouse.localcloud.clock import Clock
+from rowhouse.localcloud.dates import Dated
 from rowhouse.localcloud.stripe_account import account_object
 from rowhouse.localcloud.stripe_catalog import Catalog
 from rowhouse.localcloud.stripe_clocks import TestClocks
@@ -69,7 +71,7 @@ class StripeVendor:
         self.front.finish = lambda answer, paths: expand(
             answer, paths, self.state, {"price.tiers": lambda price: self.catalog.tiers.get(price["id"])}
         )
-        self.app = Starlette(routes=self._routes())
+        self.app = Starlette(routes=self._routes(), middleware=[Middleware(Dated, clock=clock)])
 
     def endpoints(self) -> list[Endpoint]:
         """Every row of the API that this stand-in has."""
