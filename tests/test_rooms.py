@@ -16,6 +16,7 @@ ALLOWED = {
     "rowhouse.provider.sdk": set(),
     "rowhouse.provider": {"rowhouse.errors", "rowhouse.vendors", "rowhouse.wire"},
     "rowhouse.edge": {"rowhouse.errors", "rowhouse.spec", "rowhouse.vendors"},
+    "rowhouse.usage": {"rowhouse.errors", "rowhouse.spec", "rowhouse.vendors"},
     "rowhouse.engine": {"rowhouse.wire"},
     "rowhouse.localcloud": set(),
     "rowhouse.cli": {"*"},
