@@ -3,16 +3,23 @@
 from __future__ import annotations
 
 import asyncio
-import shlex
+import errno
+import os
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from rowhouse.cli.output import handled
+from rowhouse.cli.local_folder import DEFAULT, LocalFolder
+from rowhouse.cli.output import JsonOption, emit, handled
 from rowhouse.cli.surroundings import find_root
 
+if TYPE_CHECKING:
+    from rowhouse.localcloud.cloud import LocalCloud
+
 __all__ = ["demo", "localcloud"]
+
+_INTERRUPTED = 130  # as shells tell a process that a second Ctrl-C ended
 
 
 @handled
@@ -27,28 +34,51 @@ def demo(
 
 @handled
 def localcloud(
-    directory: Annotated[Path, typer.Option("--dir", help="Where machines keep their volumes and logs.")] = Path(".rowhouse/localcloud"),
+    directory: Annotated[
+        Path | None, typer.Option("--dir", help=f"Where machines keep their volumes and logs; {DEFAULT} of the project.")
+    ] = None,
+    as_json: JsonOption = False,
 ) -> None:
-    """Run the vendors' stand-ins on loopback until interrupted; prints the variables that lead `rowhouse` to them."""
+    """Run the vendors' stand-ins on this machine until stopped; prints where to look and what to type next."""
+    folder = LocalFolder(directory or find_root(Path.cwd()) / DEFAULT)
+    with folder.held():
+        try:
+            asyncio.run(_serve(folder, as_json=as_json))
+        except KeyboardInterrupt:
+            raise typer.Exit(_INTERRUPTED) from None
+
+
+async def _serve(folder: LocalFolder, *, as_json: bool) -> None:
     from rowhouse.localcloud.cloud import LocalCloud
 
-    def announce(env: dict[str, str]) -> None:
-        text = "".join(f"export {name}={shlex.quote(value)}\n" for name, value in sorted(env.items()))
-        path = directory / "env"
-        path.touch(mode=0o600)
-        path.write_text(text)
-        typer.echo(text, nl=False)
-        typer.echo(f"# In another terminal: . {path} && rowhouse up", err=True)
-        if any(Path(".rowhouse/state").glob("*/*")):
-            # The stand-ins begin empty; the state remembers those of the last time.
-            typer.echo("# There is a state from an earlier time: `rowhouse up --refresh` sees what is no longer there.", err=True)
-
-    async def serve() -> None:
-        async with LocalCloud(directory.resolve()) as cloud:
-            announce(cloud.env)
-            await asyncio.Event().wait()
+    async def run(ports: dict[str, int]) -> None:
+        cloud = LocalCloud(folder.path, ports=ports)
+        cloud.stop_on_signals()
+        async with cloud:
+            folder.remember(cloud.env, cloud.ports)
+            _announce(folder, cloud, as_json=as_json)
+            await cloud.stop_requested.wait()
+            folder.forget()  # before machines end, which takes a moment
 
     try:
-        asyncio.run(serve())
-    except KeyboardInterrupt:
-        raise typer.Exit(0) from None
+        await run(folder.ports())
+    except OSError as error:
+        if error.errno != errno.EADDRINUSE:
+            raise
+        await run({})
+
+
+def _announce(folder: LocalFolder, cloud: LocalCloud, *, as_json: bool) -> None:
+    if as_json:
+        emit({"pid": os.getpid(), "env_file": str(folder.env_file), "env": cloud.env, "urls": cloud.urls})
+        return
+    typer.echo(
+        f"The local cloud runs: stand-ins of Fly, Cloudflare and Stripe on this machine (process {os.getpid()}).\n"
+        f"  login codes arrive at    {cloud.urls['mailbox']}\n"
+        f"  what it does, its clock  {cloud.urls['control']}\n"
+        f"  stop it                  Ctrl-C, or kill {os.getpid()}\n"
+        f"Next, in another terminal: {folder.load} && rowhouse up"
+    )
+    here = Path.cwd()
+    if any(True for root in (here, *here.parents) for _ in root.glob(".rowhouse/state/*/*")):
+        typer.echo("It begins empty, and there is a state from an earlier time: the first time say `rowhouse up --refresh`.")

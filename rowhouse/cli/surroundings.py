@@ -6,17 +6,22 @@ Everything that must be right before anything starts is checked here, and said i
 from __future__ import annotations
 
 import shutil
+import socket
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Final, Literal
+from urllib.parse import urlsplit
 
+from rowhouse.cli.local_folder import DEFAULT, LocalFolder
 from rowhouse.errors import RowhouseError
 from rowhouse.spec.accounts import BASE_URLS, TOKENS, is_loopback, missing_tokens, vendors_in
 
 __all__ = ["EngineName", "EnvironmentProblemError", "Surroundings", "find_root", "surroundings"]
 
 EngineName = Literal["auto", "pulumi", "embedded"]
+_KNOCK_S: Final = 1.0
+"""How long a listener on this machine may take to accept; an absent one refuses at once."""
 
 
 class EnvironmentProblemError(RowhouseError):
@@ -74,6 +79,38 @@ def _engine(wanted: EngineName, vendors: Literal["loopback", "real"], env: Mappi
     return wanted
 
 
+def _answers(url: str) -> bool:
+    parts = urlsplit(url)
+    try:
+        socket.create_connection((parts.hostname or "", parts.port or {"https": 443}.get(parts.scheme, 80)), timeout=_KNOCK_S).close()
+    except OSError:
+        return False
+    return True
+
+
+def _refuse_stopped(root: Path, env: Mapping[str, str]) -> None:
+    """Say at once that the local cloud does not run: each request would be repeated for seconds before it failed."""
+    silent = next((env[name] for name in BASE_URLS if not _answers(env[name])), "")
+    if not silent:
+        return
+    folder = LocalFolder(root / DEFAULT)
+    if holder := folder.holder():
+        raise EnvironmentProblemError(
+            f"The local cloud of these variables is not running (nothing answers at {silent}), but process {holder.pid} runs another one; "
+            f"load its variables: `{folder.load}`."
+        )
+    raise EnvironmentProblemError(
+        f"The local cloud is not running (nothing answers at {silent}); start it with `rowhouse localcloud` in another terminal."
+    )
+
+
+def _without_accounts(root: Path) -> str:
+    folder = LocalFolder(root / DEFAULT)
+    if holder := folder.holder():
+        return f"Without accounts: a local cloud runs here (process {holder.pid}), load its variables with `{folder.load}`."
+    return "Without accounts: `make demo`, or `rowhouse localcloud` for stand-ins on this machine."
+
+
 def surroundings(start: Path, env: Mapping[str, str], *, engine: EngineName = "auto") -> Surroundings:
     """Check what every command that talks to vendors needs.
 
@@ -86,6 +123,8 @@ def surroundings(start: Path, env: Mapping[str, str], *, engine: EngineName = "a
         lines = "\n".join(f"  {name}: {TOKENS[name]}" for name in missing)
         raise EnvironmentProblemError(
             f"environment: {len(missing)} credential{'s are' if len(missing) > 1 else ' is'} missing; nothing was started.\n{lines}\n"
-            "Export them and run the command again. Without accounts: `make demo`, or `rowhouse localcloud` for stand-ins on this machine."
+            f"Export them and run the command again. {_without_accounts(root)}"
         )
+    if vendors == "loopback":
+        _refuse_stopped(root, env)
     return Surroundings(root=root, vendors=vendors, engine=_engine(engine, vendors, env), env=env)

@@ -65,6 +65,8 @@ class Sweep:
         self.found: list[Leftover] = []
         """In the order of removal: what stands on another goes first."""
         self.removed: list[Leftover] = []
+        self._there: list[Leftover] | None = None
+        """All of this stack's objects; None when they could not be listed."""
 
     async def look(self, state: Mapping[str, Any], again: Callable[[], Awaitable[Mapping[str, Any]]], *, adopting: bool) -> None:
         """Find what is left over, and refuse to call so what is more likely in use.
@@ -74,7 +76,7 @@ class Sweep:
         Raises: EnvironmentProblemError when going on would make everything a second time.
         """
         try:
-            there = await self._listed()
+            there = self._there = await self._listed()
         except VendorError as error:
             self.warn(f"not looked for leftovers of an interrupted run, so nothing of the kind is removed: {error}")
             return
@@ -86,6 +88,19 @@ class Sweep:
             self.warn(why)
             return
         self.found = found
+
+    def refuse_foreign(self, state: Mapping[str, Any]) -> None:
+        """Say in one sentence what a local cloud that began anew means for an old state. Called after `look`, for loopback vendors alone.
+
+        Raises: EnvironmentProblemError when the state knows objects of this kind and not one of them is there.
+        """
+        known = _known(state)
+        if known and self._there is not None and known.isdisjoint(found.id for found in self._there):
+            stack = "" if self.owner.stack == "main" else f" --stack {self.owner.stack}"
+            raise EnvironmentProblemError(
+                f"The state of stack {self.owner.stack} was made against another local cloud, whose objects are gone: "
+                f"stand-ins begin empty each time they start. Make everything anew with `rowhouse up{stack} --refresh`."
+            )
 
     async def remove(self, state: Mapping[str, Any]) -> None:
         """Remove what was found and is still in no state; what cannot be removed is said and stays for the next run."""
@@ -150,6 +165,11 @@ class Sweep:
 
 def _missing(there: Iterable[Leftover], state: Mapping[str, Any]) -> list[Leftover]:
     """Those of which no resource of the state has the id."""
-    resources = (state.get("deployment") or {}).get("resources") or []
-    known = {str(resource.get("id")) for resource in resources if str(resource.get("type")).startswith(_PREFIX)}
+    known = _known(state)
     return [leftover for leftover in there if leftover.id not in known]
+
+
+def _known(state: Mapping[str, Any]) -> set[str]:
+    """The ids of Cloudflare's objects in the state."""
+    resources = (state.get("deployment") or {}).get("resources") or []
+    return {str(resource["id"]) for resource in resources if str(resource.get("type")).startswith(_PREFIX) and resource.get("id")}

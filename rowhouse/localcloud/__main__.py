@@ -9,7 +9,6 @@ from __future__ import annotations
 import argparse
 import asyncio
 import json
-import signal
 import sys
 from datetime import datetime
 from pathlib import Path
@@ -41,8 +40,7 @@ async def run(arguments: argparse.Namespace) -> None:
     """
     cloud = LocalCloud(arguments.dir, start=arguments.start, ports=_kept_ports(arguments.ports_file), limits=not arguments.no_limits)
     loop = asyncio.get_running_loop()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, cloud.stop_requested.set)
+    cloud.stop_on_signals()
     async with cloud:
         ready = json.dumps({"ports": cloud.ports, "urls": cloud.urls, "env": cloud.env})
         if arguments.ports_file:

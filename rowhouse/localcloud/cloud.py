@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import re
+import signal
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
@@ -87,6 +88,27 @@ class LocalCloud:
             await self._stack.aclose()
             raise
         return self
+
+    def stop_on_signals(self) -> None:
+        """Let SIGINT, SIGTERM and SIGHUP set `stop_requested`; a second one ends at once. Called in the event loop, before anything starts.
+
+        A shell that starts something with `&` may hand down SIGINT and SIGQUIT ignored, and what is ignored stays so in every child: here
+        both get their meaning back, for machines too. SIGHUP stays ignored under `nohup`.
+        """
+        loop = asyncio.get_running_loop()
+        numbers = [signal.SIGINT, signal.SIGTERM]
+        if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:
+            numbers.append(signal.SIGHUP)
+        if signal.getsignal(signal.SIGQUIT) is signal.SIG_IGN:
+            signal.signal(signal.SIGQUIT, signal.SIG_DFL)
+
+        def stop() -> None:
+            self.stop_requested.set()
+            for number in numbers:
+                loop.remove_signal_handler(number)
+
+        for number in numbers:
+            loop.add_signal_handler(number, stop)
 
     async def __aexit__(self, *_exc: object) -> None:
         """End every process and listener."""

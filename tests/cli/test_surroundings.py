@@ -1,5 +1,7 @@
 """What a command refuses before anything starts."""
 
+import socket
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -18,6 +20,13 @@ LOOPBACK = {
 }
 
 
+@pytest.fixture
+def listening() -> Iterator[dict[str, str]]:
+    """Base addresses at which somebody on this machine accepts connections."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        yield {name: f"http://127.0.0.1:{server.getsockname()[1]}" for name in LOOPBACK}
+
+
 def real(**env: str) -> Surroundings:
     return Surroundings(root=ROOT, vendors="real", engine="embedded", env=env)
 
@@ -31,8 +40,18 @@ def test_all_missing_tokens_are_named_in_one_error():
     assert "FLY_API_TOKEN:" not in str(error.value)
 
 
-def test_the_embedded_engine_is_chosen_silently_on_loopback_only():
-    assert surroundings(ROOT, {**TOKENS, **LOOPBACK, "PATH": ""}).engine == "embedded"
+def test_a_local_cloud_that_does_not_run_is_said_at_once_and_how_to_start_it(listening: dict[str, str]):
+    with socket.create_server(("127.0.0.1", 0)) as probe:
+        free = f"http://127.0.0.1:{probe.getsockname()[1]}"
+    with pytest.raises(EnvironmentProblemError) as error:
+        surroundings(ROOT, {**TOKENS, **listening, "CLOUDFLARE_BASE_URL": free}, engine="embedded")
+    assert str(error.value) == (
+        f"The local cloud is not running (nothing answers at {free}); start it with `rowhouse localcloud` in another terminal."
+    )
+
+
+def test_the_embedded_engine_is_chosen_silently_on_loopback_only(listening: dict[str, str]):
+    assert surroundings(ROOT, {**TOKENS, **listening, "PATH": ""}).engine == "embedded"
     with pytest.raises(EnvironmentProblemError, match="never chosen silently"):
         surroundings(ROOT, {**TOKENS, "PATH": ""})
     assert surroundings(ROOT, {**TOKENS, "PATH": ""}, engine="embedded").engine == "embedded"

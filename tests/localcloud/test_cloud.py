@@ -182,3 +182,19 @@ def test_a_member_reaches_the_notebook_through_gate_tunnel_gateway_and_private_n
                 assert cloud.fly.machine(machine).state == "started"
 
     asyncio.run(body())
+
+
+def test_what_it_starts_ignores_no_signal_that_a_shell_s_background_job_inherited_as_ignored(tmp_path: Path) -> None:
+    child = (
+        "import signal; print([s.name for s in (signal.SIGINT, signal.SIGQUIT, signal.SIGHUP) if signal.getsignal(s) is signal.SIG_IGN])"
+    )
+    program = (
+        "import asyncio, signal, subprocess, sys\n"
+        "from pathlib import Path\n"
+        "from rowhouse.localcloud.cloud import LocalCloud\n"
+        "for number in (signal.SIGINT, signal.SIGQUIT, signal.SIGHUP): signal.signal(number, signal.SIG_IGN)\n"
+        "async def body(): LocalCloud(Path(sys.argv[1])).stop_on_signals(); subprocess.run([sys.executable, '-ISc', sys.argv[2]], check=True)\n"
+        "asyncio.run(body())\n"
+    )
+    ran = subprocess.run([sys.executable, "-c", program, str(tmp_path), child], capture_output=True, text=True, check=True, timeout=60)
+    assert ran.stdout.strip() == "['SIGHUP']"  # as `nohup` wants it
