@@ -98,6 +98,8 @@ def preview(
 
     async def look(teller: Teller) -> tuple[Outcome, list[Leftover]]:
         async with _sweeping(where, driver, stack, state, teller) as sweep:
+            if where.vendors == "loopback" and not refresh:
+                sweep.refuse_foreign(state)
             return await driver.preview(teller, refresh=refresh), sweep.found
 
     with Teller(prose, "previewing", quiet=as_json) as teller:
@@ -120,6 +122,8 @@ def up(
 
     async def work(teller: Teller) -> tuple[Outcome, list[Leftover]]:
         async with _sweeping(where, driver, stack, state, teller) as sweep:
+            if where.vendors == "loopback" and not refresh:
+                sweep.refuse_foreign(state)
             review = await _swept_after(_asker(teller, "Apply these changes?", sweep.found), driver, sweep, teller, asks=not yes)
             return await driver.up(teller, review, refresh=refresh), sweep.removed
 
