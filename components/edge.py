@@ -16,9 +16,10 @@ from components.labels import marks
 from rowhouse.provider.sdk import fly
 from rowhouse.spec import names
 
-__all__ = ["GATEWAY_PORT", "Edge"]
+__all__ = ["GATEWAY_PORT", "HEALTH_PORT", "Edge"]
 
 GATEWAY_PORT = 8080
+HEALTH_PORT = 8081
 EDGE_DATA = "/data"
 
 
@@ -88,13 +89,26 @@ class Edge(pulumi.ComponentResource):
                     "ROWHOUSE_ACCESS_ISSUER": cell.access_issuer,
                     "ROWHOUSE_ACCESS_CERTS_URL": cell.access_certs_url,
                     "ROWHOUSE_GATEWAY_PORT": str(GATEWAY_PORT),
+                    "ROWHOUSE_GATEWAY_HEALTH_PORT": str(HEALTH_PORT),
                     "ROWHOUSE_GATEWAY_CACHE": f"{EDGE_DATA}/routes",
+                },
+                # A check without a service: Fly asks it, and nobody outside can. Its port answers nothing else.
+                checks={
+                    "gateway": {
+                        "type": "http",
+                        "port": HEALTH_PORT,
+                        "method": "GET",
+                        "path": "/.rowhouse/health",
+                        "interval": "10s",
+                        "timeout": "3s",
+                        "grace_period": "10s",
+                    }
                 },
                 restart={"policy": "always"},
                 metadata=marks(cell, "edge"),
                 autostop="off",
                 min_secrets_version=secrets.version,
-                # One after the other, so that one answers while the other is replaced.
+                # One after the other, and the next only when the last is healthy: one answers while the other is replaced.
                 opts=pulumi.ResourceOptions(parent=self, depends_on=self.machines[-1:]),
             )
             self.machines.append(machine)

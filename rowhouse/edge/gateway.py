@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from rowhouse.edge.admission import BAD_REQUEST, Admission, Gate
 from rowhouse.edge.headers import Headers, request_headers, response_headers, values_of
+from rowhouse.edge.health import HEALTH_PATH
 from rowhouse.edge.inbound import ClientGone, Inbound, TooLarge, TooSlow
 from rowhouse.edge.model import clean_host
 from rowhouse.edge.pages import RETRY_AFTER_S, Page, Pages
@@ -25,8 +26,7 @@ from rowhouse.edge.waking import delays, is_idempotent, is_waking
 
 if TYPE_CHECKING:
     from rowhouse.edge.activity import Activity
-    from rowhouse.edge.keys import KeySet
-    from rowhouse.edge.routes import Directory
+    from rowhouse.edge.health import Health
     from rowhouse.edge.settings import Limits
 
 __all__ = ["Gateway"]
@@ -41,7 +41,6 @@ WAKING = Page(503, "waking", "Waking up", "This instance was asleep and is start
 FAILED = Page(502, "failed", "No answer", "The instance ended the connection without an answer. Try again.")
 TIMED_OUT = Page(504, "failed", "No answer in time", "The instance did not answer in time. Try again later.")
 SLOW = Page(408, "slow", "Too slow", "The request stopped arriving. Check the connection and send it again.")
-HEALTH_PATH = b"/.rowhouse/health"
 HEALTH_HOSTS = frozenset(("gateway", "localhost", "127.0.0.1", "[::1]"))
 DRAIN_S = 2.0
 DRAIN_BYTES = 4 * 1024 * 1024
@@ -54,9 +53,8 @@ class _Retry(Exception):  # noqa: N818
 class Gateway:
     """One gateway; serves HTTP and WebSocket scopes."""
 
-    def __init__(self, directory: Directory, keys: KeySet, gate: Gate, activity: Activity, limits: Limits) -> None:
-        self._directory = directory
-        self._keys = keys
+    def __init__(self, gate: Gate, health: Health, activity: Activity, limits: Limits) -> None:
+        self._health = health
         self._gate = gate
         self._activity = activity
         self._limits = limits
@@ -80,7 +78,7 @@ class Gateway:
             if not _is_plain(scope):
                 await answer.page(BAD_REQUEST)
             elif scope["raw_path"] == HEALTH_PATH and _is_internal(headers):
-                await self._health(send)
+                await self._tell_health(send)
             else:
                 admitted = await self._gate.admit(headers)
                 if isinstance(admitted, Page):
@@ -171,15 +169,10 @@ class Gateway:
     def _too_large(self) -> Page:
         return Page(413, "too_large", "Too large", f"A request may carry at most {self._limits.body_bytes / 1024 / 1024:g} MB. Send less.")
 
-    async def _health(self, send: Send) -> None:
-        routes, holds = self._directory.counts
-        age = self._directory.age_s
-        loaded = self._directory.is_loaded
-        status = ("ok" if age is not None and age < 60 else "stale") if loaded else "starting"
-        doc = {"status": status, "routes": routes, "holds": holds, "age_s": None if age is None else round(age, 3), "keys": len(self._keys)}
-        body = json.dumps(doc).encode()
+    async def _tell_health(self, send: Send) -> None:
+        body = json.dumps(self._health.document()).encode()
         headers = [(b"content-type", b"application/json"), (b"content-length", str(len(body)).encode()), (b"cache-control", b"no-store")]
-        await send({"type": "http.response.start", "status": 200 if loaded else 503, "headers": headers})
+        await send({"type": "http.response.start", "status": 200 if self._health.can_serve else 503, "headers": headers})
         await send({"type": "http.response.body", "body": body})
 
 

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 from rowhouse.edge.activity import Activity
 from rowhouse.edge.admission import Gate
 from rowhouse.edge.gateway import Gateway
+from rowhouse.edge.health import Health, answering
 from rowhouse.edge.keys import KeySet
 from rowhouse.edge.routes import Directory
 from rowhouse.edge.server import make_server
@@ -38,11 +39,19 @@ async def running(
     settings: Settings, store: Store, *, stop: asyncio.Event | None = None, clock: Callable[[], float] = time.time
 ) -> AsyncIterator[tuple[int, Directory]]:
     """Serve while the context is open; yields (port, directory). Leaving it drains, ends and writes the last notes."""
-    sock = _bind(settings.host, settings.port)
+    sock = _bind(settings.host, settings.port, "ROWHOUSE_GATEWAY")
+    checked = None
+    if settings.health_port is not None:
+        try:
+            checked = _bind(settings.health_host, settings.health_port, "ROWHOUSE_GATEWAY_HEALTH")
+        except GatewayError:
+            sock.close()
+            raise
     directory = Directory(store, settings.cache, clock=clock)
     keys = KeySet(settings.certs_url, settings.cache, clock=clock)
     activity = Activity(store, settings.gateway_id, clock=clock)
-    gateway = Gateway(directory, keys, Gate(directory, Verifier(keys, settings.issuer, clock=clock)), activity, settings.limits)
+    health = Health(directory, keys)
+    gateway = Gateway(Gate(directory, Verifier(keys, settings.issuer, clock=clock)), health, activity, settings.limits)
     directory.load_cache()
     keys.load_cache()
     # A store that hangs must not keep the gateway from starting with what it has.
@@ -63,7 +72,8 @@ async def running(
             await asyncio.sleep(0.005)
         if stop is not None:
             serving.add_done_callback(lambda _task: stop.set())
-        yield sock.getsockname()[1], directory
+        async with answering(checked, health, lambda: not server.should_exit) if checked else contextlib.nullcontext():
+            yield sock.getsockname()[1], directory
     finally:
         server.should_exit = True
         await asyncio.gather(serving, return_exceptions=True)
@@ -108,14 +118,16 @@ async def _serve(settings: Settings, store: Store) -> None:
     log.info("gateway ended")
 
 
-def _bind(host: str, port: int) -> socket.socket:
+def _bind(host: str, port: int, setting: str) -> socket.socket:
     # asyncio switches Nagle's delay (40 ms an answer) off only on sockets that name their protocol.
     sock = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     try:
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if sock.family == socket.AF_INET6:
+            sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)
         sock.bind((host, port))
         sock.listen(1024)
     except OSError as exc:
         sock.close()
-        raise GatewayError(f"cannot listen on {host}:{port}: {exc.strerror}. Set ROWHOUSE_GATEWAY_HOST and ROWHOUSE_GATEWAY_PORT.") from exc
+        raise GatewayError(f"cannot listen on {host}:{port}: {exc.strerror}. Set {setting}_HOST and {setting}_PORT.") from exc
     return sock

@@ -62,6 +62,9 @@ class Settings:
     certs_url: str
     host: str
     port: int
+    health_host: str
+    health_port: int | None
+    """Where the host's health check is answered, and nothing else; None: nowhere."""
     poll_s: float
     cache: Path | None
     gateway_id: str
@@ -94,6 +97,9 @@ class Settings:
             certs_url=certs_url,
             host=env.get("ROWHOUSE_GATEWAY_HOST") or "127.0.0.1",
             port=int(_number(env, "ROWHOUSE_GATEWAY_PORT", 8080, 0, 65535)),
+            # Fly does not say to which of a machine's addresses its checks go (2026-11): all of them, IPv4 included.
+            health_host=env.get("ROWHOUSE_GATEWAY_HEALTH_HOST") or "::",
+            health_port=int(_number(env, "ROWHOUSE_GATEWAY_HEALTH_PORT", 0, 0, 65535)) or None,
             poll_s=_number(env, "ROWHOUSE_ROUTES_POLL_S", 3.0, 0.05, 3600),
             cache=Path(cache) if cache else None,
             gateway_id=unique,

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+from collections.abc import Callable
 from typing import Any
 
 from rowhouse.localcloud.clock import Clock
@@ -27,14 +28,16 @@ class Checker:
         self._clock = clock
         self._tasks: dict[str, list[asyncio.Task[None]]] = {}
 
-    def start(self, machine: Machine, port: int) -> None:
-        """Begin to check a machine whose process listens on `port`."""
+    def start(self, machine: Machine, port_for: Callable[[int | None], int]) -> None:
+        """Begin to check a machine; `port_for` tells where its process has the port of a check."""
         self.stop(machine)
         machine.checks = {}
         found = service_checks(machine.config)
         for name in found:
             self._result(machine, name, "critical", "waiting for status update")
-        self._tasks[machine.id] = [asyncio.create_task(self._run(machine, name, check, port)) for name, check in found.items()]
+        self._tasks[machine.id] = [
+            asyncio.create_task(self._run(machine, name, check, port_for(check.get("port")))) for name, check in found.items()
+        ]
 
     def stop(self, machine: Machine) -> None:
         """Check no more."""

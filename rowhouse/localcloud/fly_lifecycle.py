@@ -218,7 +218,7 @@ class Lifecycle:
         self.note(machine, "start", "started", "flyd")
         machine.last_activity = self.clock.timestamp()
         self.move(machine, "started")
-        self.checker.start(machine, running.port)
+        self.checker.start(machine, running.port_for)
 
     def _end(
         self, machine: Machine, number: int | None, timeout_s: float | None, then: Callable[[Machine], Any]

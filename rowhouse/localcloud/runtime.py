@@ -27,6 +27,7 @@ __all__ = ["Connect", "Exit", "Launch", "Running", "Runtime", "free_port", "port
 Connect = Callable[[str, str], Callable[[], None]]  # tunnel token, origin -> disconnect
 _SAMPLE_S = 0.25  # how often memory is looked at
 _TREE_EVERY = 4  # children are looked for each so many samples: reading all processes costs more
+_HEALTH_PORT = "ROWHOUSE_GATEWAY_HEALTH_PORT"  # an edge's second port, for the checks of its machine
 _ports_given: set[int] = set()
 
 
@@ -98,6 +99,12 @@ class Running:
     oom_killed: bool = False
     disconnect: Callable[[], None] | None = None
     is_edge: bool = False
+    others: Mapping[int, int] = field(default_factory=dict)
+    """Ports that it listens on besides, by the number that its configuration gives them."""
+
+    def port_for(self, declared: int | None) -> int:
+        """Where this computer has a port of the machine: all machines share its loopback, so each has numbers of its own here."""
+        return self.others.get(declared or 0, self.port)
 
     @property
     def is_alive(self) -> bool:
@@ -162,11 +169,13 @@ class Runtime:
         if launch.volume:
             self.volume_path(launch.volume[0]).mkdir(parents=True, exist_ok=True)
         port = free_port()
+        health = launch.env.get(_HEALTH_PORT, "") if launch.image.kind == "edge" else ""
+        others = {int(health): free_port()} if health.isdigit() else {}
         log = folder / "output.log"
         with log.open("ab") as output:
             process = await self._guardian.start(
                 [*(launch.overrides or launch.image.argv)],
-                env=self._environment(launch, port, folder),
+                env=self._environment(launch, port, others, folder),
                 cwd=str(folder),
                 log=output.fileno(),
             )
@@ -178,6 +187,7 @@ class Runtime:
             log,
             asyncio.get_running_loop().create_future(),
             is_edge=launch.image.kind == "edge",
+            others=others,
         )
         self.running[launch.machine_id] = running
         self._spawn(self._reap(running))
@@ -200,7 +210,7 @@ class Runtime:
         await asyncio.gather(*self._tasks, *([self._sampler] if self._sampler else []), return_exceptions=True)
         self._guardian.close()
 
-    def _environment(self, launch: Launch, port: int, folder: Path) -> dict[str, str]:
+    def _environment(self, launch: Launch, port: int, others: Mapping[int, int], folder: Path) -> dict[str, str]:
         env = {
             # Nothing of the local cloud's own environment but where programs and packages are: tokens stay here.
             **{key: os.environ[key] for key in ("PATH", "LANG", "VIRTUAL_ENV", "SYSTEMROOT") if key in os.environ},
@@ -218,6 +228,7 @@ class Runtime:
         env |= {"PORT": str(port), "HOST": "127.0.0.1"}
         if launch.image.kind == "edge":
             env |= {"ROWHOUSE_GATEWAY_PORT": str(port), "ROWHOUSE_GATEWAY_HOST": "127.0.0.1"}
+            env |= {_HEALTH_PORT: str(own) for own in others.values()} | {"ROWHOUSE_GATEWAY_HEALTH_HOST": "127.0.0.1"}
         return env
 
     def _translated(self, value: str, volume: tuple[str, str] | None) -> str:
@@ -232,7 +243,7 @@ class Runtime:
         self._guardian.forget(running.process.pid)
         if self.running.get(running.machine_id) is running:
             del self.running[running.machine_id]
-        _ports_given.discard(running.port)
+        _ports_given.difference_update((running.port, *running.others.values()))
         if running.disconnect:
             running.disconnect()
             running.disconnect = None

@@ -224,6 +224,8 @@ async def world(
             certs_url=settings.pop("certs_url", publisher.url),
             host="127.0.0.1",
             port=0,
+            health_host="127.0.0.1",
+            health_port=settings.pop("health_port", None),
             poll_s=0.05,
             cache=settings.pop("cache", tmp_path / "cache"),
             gateway_id="gw-1",

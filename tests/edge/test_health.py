@@ -1,0 +1,129 @@
+"""The port of the host's health check: one question, one word, nothing of any tenant."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import socket
+import subprocess
+import sys
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from rowhouse.edge.health import AT_ONCE, Health, answering
+from rowhouse.edge.keys import KeySet
+from rowhouse.edge.routes import Directory
+from rowhouse.vendors.store_file import FileStore
+from tests.edge.support import Publisher, listening, route
+
+
+class Desk:
+    """Health checks of a gateway that has not looked anywhere yet."""
+
+    def __init__(self, folder: Path) -> None:
+        self.store, self.publisher = FileStore(folder / "store"), Publisher()
+        self.store.put("routes/acme.example.json", route("acme.example", 1001))
+        self.directory = Directory(self.store)
+        self.is_serving = True
+
+    async def ask(self, data: bytes = b"GET /.rowhouse/health HTTP/1.1\r\nHost: 10.0.0.3:8081\r\n\r\n") -> bytes:
+        """The whole answer to these bytes."""
+        reader, writer = await asyncio.open_connection("127.0.0.1", self.port)
+        try:
+            writer.write(data)
+            return await reader.read()
+        finally:
+            writer.transport.abort()
+
+    @contextlib.asynccontextmanager
+    async def opened(self) -> AsyncIterator[None]:
+        """Answer while the context is open."""
+        sock = socket.create_server(("127.0.0.1", 0))
+        self.port = sock.getsockname()[1]
+        async with listening(self.publisher.serve) as certs:
+            self.keys = KeySet(f"http://127.0.0.1:{certs}/certs")
+            async with answering(sock, Health(self.directory, self.keys), lambda: self.is_serving):
+                yield
+            await self.keys.close()
+
+
+def test_it_is_healthy_once_it_has_routes_and_keys_and_until_it_drains(tmp_path: Path) -> None:
+    async def run() -> None:
+        desk = Desk(tmp_path)
+        async with desk.opened():
+            assert (await desk.ask()).startswith(b"HTTP/1.1 503 ")
+            await desk.directory.refresh()
+            assert (await desk.ask()).startswith(b"HTTP/1.1 503 "), "routes without a key let nobody in"
+            await desk.keys.refresh()
+            answer = await desk.ask()
+            assert answer.startswith(b"HTTP/1.1 200 ")
+            assert answer.endswith(b'\r\n\r\n{"status": "ok"}')
+            desk.is_serving = False
+            assert (await desk.ask()).startswith(b"HTTP/1.1 503 ")
+
+    asyncio.run(run())
+
+
+@pytest.mark.parametrize(
+    ("line", "status"),
+    [
+        (b"GET / HTTP/1.1", b"404"),
+        (b"GET http://acme.example/.rowhouse/health HTTP/1.1", b"404"),
+        (b"GET /.rowhouse/health?x HTTP/1.1", b"404"),
+        (b"POST /.rowhouse/health HTTP/1.1", b"405"),
+        (b"CONNECT acme.example:80 HTTP/1.1", b"404"),
+        (b"\xff\x00", b"404"),
+    ],
+)
+def test_nothing_else_is_answered_there(tmp_path: Path, line: bytes, status: bytes) -> None:
+    async def run() -> None:
+        desk = Desk(tmp_path)
+        async with desk.opened():
+            await asyncio.gather(desk.directory.refresh(), desk.keys.refresh())
+            answer = await desk.ask(line + b"\r\nHost: acme.example\r\n\r\n")
+            assert answer.startswith(b"HTTP/1.1 " + status)
+            assert answer.endswith(b"content-length: 0\r\ncache-control: no-store\r\nconnection: close\r\n\r\n")
+
+    asyncio.run(run())
+
+
+def test_idle_and_endless_callers_hold_up_nobody(tmp_path: Path) -> None:
+    async def run() -> None:
+        desk = Desk(tmp_path)
+        async with desk.opened():
+            with contextlib.suppress(ConnectionError):
+                assert await desk.ask(b"x" * 100_000) == b""
+            idle = [await asyncio.open_connection("127.0.0.1", desk.port) for _ in range(AT_ONCE)]
+            with contextlib.suppress(ConnectionError):
+                assert await desk.ask() == b"", "more at once than there are checks"
+            idle[0][1].transport.abort()
+            async with asyncio.timeout(5):
+                while not (await asked(desk)).startswith(b"HTTP/1.1 503 "):
+                    await asyncio.sleep(0.01)
+        for _, writer in idle:
+            writer.transport.abort()
+
+    async def asked(desk: Desk) -> bytes:
+        with contextlib.suppress(ConnectionError):
+            return await desk.ask()
+        return b""
+
+    asyncio.run(run())
+
+
+def test_a_process_answers_on_the_port_that_its_settings_name_and_not_on_a_taken_one(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        env = {
+            **os.environ,
+            "ROWHOUSE_STORE_URL": (tmp_path / "s").as_uri(),
+            "ROWHOUSE_ACCESS_ISSUER": "http://127.0.0.1:9",
+            "ROWHOUSE_GATEWAY_PORT": "0",
+            "ROWHOUSE_GATEWAY_HEALTH_HOST": "127.0.0.1",
+            "ROWHOUSE_GATEWAY_HEALTH_PORT": str(taken.getsockname()[1]),
+        }
+        ended = subprocess.run([sys.executable, "-m", "rowhouse.edge"], env=env, capture_output=True, text=True, timeout=30, check=False)
+    assert ended.returncode == 2
+    assert "ROWHOUSE_GATEWAY_HEALTH_PORT" in ended.stderr
