@@ -227,8 +227,9 @@ class Runtime:
             env[key] = self._translated(value, launch.volume)
         env |= {"PORT": str(port), "HOST": "127.0.0.1"}
         if launch.image.kind == "edge":
-            env |= {"ROWHOUSE_GATEWAY_PORT": str(port), "ROWHOUSE_GATEWAY_HOST": "127.0.0.1"}
-            env |= {_HEALTH_PORT: str(own) for own in others.values()} | {"ROWHOUSE_GATEWAY_HEALTH_HOST": "127.0.0.1"}
+            env |= {"ROWHOUSE_GATEWAY_PORT": str(port), "ROWHOUSE_GATEWAY_HOST": "127.0.0.1", "ROWHOUSE_GATEWAY_HEALTH_HOST": "127.0.0.1"}
+        for own in others.values():
+            env[_HEALTH_PORT] = str(own)
         return env
 
     def _translated(self, value: str, volume: tuple[str, str] | None) -> str:

@@ -6,7 +6,7 @@ from typing import Any
 
 from rowhouse.localcloud.images import Image
 from rowhouse.spec.names import edge_machine_name
-from tests.end_to_end.world import World
+from tests.end_to_end.world import TENANTS, World
 
 
 def machines(made: World) -> dict[str, dict[str, Any]]:
@@ -18,6 +18,8 @@ def machines(made: World) -> dict[str, dict[str, Any]]:
 def test_a_gateway_that_cannot_serve_stops_the_update_before_the_other_one(play: Callable[..., None]):
     async def scene(made: World) -> None:
         made.cloud.fly.images.add(Image("edge", (sys.executable, "-m", "rowhouse.edge"), "edge"))
+        for tenant in TENANTS:
+            (made.project / "tenants" / f"{tenant}.yaml").unlink()
         component = made.project / "components" / "edge.py"
         patience = "depends_on=self.machines[-1:], custom_timeouts=pulumi.CustomTimeouts(create='30s', update='4s')"
         component.write_text(component.read_text().replace("depends_on=self.machines[-1:]", patience))
