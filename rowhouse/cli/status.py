@@ -13,9 +13,10 @@ from urllib.parse import urlsplit
 from rich.table import Table
 
 from rowhouse.cli.apply import EngineOption, StackOption, driver_for
-from rowhouse.cli.output import JsonOption, data, emit, handled
+from rowhouse.cli.output import JsonOption, data, emit, handled, prose
 from rowhouse.cli.render import table
 from rowhouse.cli.surroundings import surroundings
+from rowhouse.cli.sweep import foreign
 from rowhouse.spec.accounts import is_loopback
 from rowhouse.vendors.fly import Fly
 from rowhouse.vendors.http import VendorError
@@ -123,6 +124,8 @@ def status(stack: StackOption = "main", engine: EngineOption = "auto", as_json: 
             await fly.close()
 
     found = asyncio.run(look())
+    if where.vendors == "loopback" and found and all(row.state == "missing" for row in found):
+        prose.print(foreign(stack), style="yellow", markup=False, soft_wrap=True)
     if as_json:
         emit([asdict(row) | {"members": list(row.members)} for row in found])
     elif found:

@@ -17,7 +17,7 @@ from rowhouse.spec import names
 from rowhouse.vendors.cloudflare import Cloudflare
 from rowhouse.vendors.http import VendorError
 
-__all__ = ["Leftover", "Owner", "Sweep"]
+__all__ = ["Leftover", "Owner", "Sweep", "foreign"]
 
 Json = dict[str, Any]
 _PREFIX: Final = "cloudflare:"
@@ -96,11 +96,7 @@ class Sweep:
         """
         known = _known(state)
         if known and self._there is not None and known.isdisjoint(found.id for found in self._there):
-            stack = "" if self.owner.stack == "main" else f" --stack {self.owner.stack}"
-            raise EnvironmentProblemError(
-                f"The state of stack {self.owner.stack} was made against another local cloud, whose objects are gone: "
-                f"stand-ins begin empty each time they start. Make everything anew with `rowhouse up{stack} --refresh`."
-            )
+            raise EnvironmentProblemError(foreign(self.owner.stack))
 
     async def remove(self, state: Mapping[str, Any]) -> None:
         """Remove what was found and is still in no state; what cannot be removed is said and stays for the next run."""
@@ -161,6 +157,15 @@ class Sweep:
             f"the right state is probably in another place (`pulumi whoami -v`, PULUMI_BACKEND_URL, --engine). Nothing was removed.\n"
             f"{shown}{more}\nIf they really are left over, remove them at Cloudflare and run again."
         )
+
+
+def foreign(stack: str) -> str:
+    """What it means that a local cloud has nothing of what a state knows, and what to do."""
+    option = "" if stack == "main" else f" --stack {stack}"
+    return (
+        f"The state of stack {stack} was made against another local cloud, whose objects are gone: stand-ins begin empty each time they "
+        f"start. Make everything anew with `rowhouse up{option} --refresh`."
+    )
 
 
 def _missing(there: Iterable[Leftover], state: Mapping[str, Any]) -> list[Leftover]:

@@ -202,12 +202,14 @@ class Subscription(Declared):
         return _computed(await self._fit(ctx, found, news, old_inputs))
 
     async def read(self, ctx: Context, id: str, inputs: Props, outputs: Props) -> Found | None:  # noqa: A002
-        """By id; one that has ended is gone, unless it is meant to have ended."""
+        """By id; one that has ended is gone, unless it is meant to have ended; one that never began goes with its customer."""
         del ctx
         current = _current_id(id, outputs)
         meant_to_end = inputs.get("active") is False
         if current.startswith(_NONE):
-            return Found(current, inputs, self.outputs(inputs, _NEVER)) if meant_to_end else None
+            customer = await self._clients.stripe.get(f"/v1/customers/{current.removeprefix(_NONE)}") if meant_to_end else None
+            gone = customer is None or customer.get("deleted")
+            return None if gone else Found(current, inputs, self.outputs(inputs, _NEVER))
         found = await self._clients.stripe.get(f"{_PATH}/{current}")
         if found is None:
             return None

@@ -307,6 +307,20 @@ def test_a_subscription_that_was_never_active_asks_for_none_and_can_become_one()
     run(body)
 
 
+@pytest.mark.parametrize("left", [{}, {"deleted": True}], ids=["unknown", "deleted"])
+def test_a_subscription_that_was_never_active_goes_with_its_customer(left: dict[str, Any]) -> None:
+    async def body() -> None:
+        host = MemoryStripe()
+        async with engine_on_stripe(host) as engine:
+            await engine.up(KIND + "Customer", "customer", CUSTOMER)
+            customer = engine.resources["customer"].outputs["customerId"]
+            await engine.up(KIND + "Subscription", "free", {**SUBSCRIPTION, "customer": customer, "items": [], "active": False})
+            host.objects["customers"] = {customer: {"id": customer, **left}} if left else {}
+            assert not await engine.refresh("free")
+
+    run(body)
+
+
 def test_items_by_lookup_key_find_the_catalogs_prices() -> None:
     async def body() -> None:
         host = MemoryStripe()
