@@ -38,6 +38,7 @@ Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
 Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 
 WAKING = Page(503, "waking", "Waking up", "This instance was asleep and is starting.", retry_after_s=RETRY_AFTER_S)
+UNSURE = Page(503, "failed", "No answer", "The instance is starting, or it broke off. See whether this was done before you send it again.")
 FAILED = Page(502, "failed", "No answer", "The instance ended the connection without an answer. Try again.")
 TIMED_OUT = Page(504, "failed", "No answer in time", "The instance did not answer in time. Try again later.")
 SLOW = Page(408, "slow", "Too slow", "The request stopped arriving. Check the connection and send it again.")
@@ -144,9 +145,9 @@ class Gateway:
                 raise
             raw: Headers = [(bytes(name), bytes(value)) for name, value in head.headers]
             if is_waking(head.status_code, raw):
-                if (repeatable or inbound.is_untouched) and inbound.can_rewind:
+                if repeatable and inbound.can_rewind and not _failed(pump):
                     raise _Retry
-                await answer.page(WAKING)
+                await answer.page(WAKING if repeatable else UNSURE)
                 return
             await answer.start(head.status_code, response_headers(raw, admitted.route.hostname))
             while (data := await link.piece(self._limits.quiet_s)) is not None:

@@ -39,11 +39,6 @@ class Inbound:
         self._again: list[bytes] = []
 
     @property
-    def is_untouched(self) -> bool:
-        """Nothing of the body has been taken yet."""
-        return self._taken == 0
-
-    @property
     def can_rewind(self) -> bool:
         """Everything taken so far was small enough to be kept."""
         return self._kept is not None

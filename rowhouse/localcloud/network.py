@@ -14,6 +14,7 @@ import binascii
 import contextlib
 import hmac
 import ipaddress
+import logging
 import secrets
 import socket
 import struct
@@ -29,11 +30,14 @@ from rowhouse.localcloud.fly_model import App, Machine
 
 __all__ = ["Network", "Unreachable"]
 
+log = logging.getLogger("rowhouse.localcloud.network")
+
 _HEAD_LIMIT = 64 * 1024
 _CHUNK = 64 * 1024
 _WAKE_S = 30.0  # real seconds a request is held while its machine starts
 _CONNECT_S = 10.0  # real seconds a started machine may take to listen
 _PUBLIC = frozenset({"v4", "v6", "shared_v4"})
+_MARKS = {"server": "Fly/local (2026-08-13)", "via": "1.1 fly.io"}  # on whatever passes the proxy, and on what it says itself
 _NO_INSTANCE = "no known healthy instances found for route tcp/{port}"
 
 
@@ -216,7 +220,7 @@ class Network:
             await self._exchange(reader, writer)
         except _Answer as answer:
             with contextlib.suppress(OSError):
-                await _write_answer(writer, answer)
+                await self._write_answer(writer, answer)
         except Unreachable:
             _reset(writer)
         except (OSError, asyncio.IncompleteReadError, asyncio.LimitOverrunError, ValueError):
@@ -302,7 +306,7 @@ class Network:
         upgrade = "upgrade" in head.get("connection").lower()
         dropped = {"proxy-authorization", "proxy-connection", "keep-alive", *(() if upgrade else ("connection",))}
         lines = [f"{key}: {value}" for key, value in head.headers if key.lower() not in dropped]
-        request_id = f"{ulid(int(self.fly.clock.timestamp() * 1000), secrets.randbits(80))}-{machine.region}"
+        request_id = self._request_id(machine.region)
         lines += [f"fly-request-id: {request_id}", f"fly-region: {machine.region}", *(() if upgrade else ("connection: close",))]
         server[1].write(f"{head.method} {head.target} HTTP/1.1\r\n{_lines(lines)}\r\n".encode("latin-1"))
         body = asyncio.create_task(_pump(client[0], server[1]))
@@ -320,19 +324,33 @@ class Network:
             try:
                 raw = await upstream.readuntil(b"\r\n\r\n")
             except asyncio.IncompleteReadError:
-                await _write_answer(writer, _Answer(502, "machine closed the connection before it answered"))
+                await self._write_answer(writer, _Answer(502, "machine closed the connection before it answered"))
                 return
             status, _, rest = raw.partition(b"\r\n")
             code = int(status.split()[1])
             if code == 101 or code >= 200:
                 break
             writer.write(raw)  # 100 Continue and the like
-        kept = [
-            line for line in rest.split(b"\r\n") if line and (code == 101 or not line.lower().startswith((b"connection:", b"keep-alive:")))
-        ]
-        kept += [f"fly-request-id: {request_id}".encode()] + ([] if code == 101 else [b"connection: close"])
+        dropped = (b"server:",) if code == 101 else (b"server:", b"connection:", b"keep-alive:")
+        kept = [line for line in rest.split(b"\r\n") if line and not line.lower().startswith(dropped)]
+        kept += [f"{key}: {value}".encode() for key, value in (_MARKS | {"fly-request-id": request_id}).items()]
+        kept += [] if code == 101 else [b"connection: close"]
         writer.write(status + b"\r\n" + b"\r\n".join(kept) + b"\r\n\r\n")
         await _pump(upstream, writer)
+
+    def _request_id(self, region: str) -> str:
+        return f"{ulid(int(self.fly.clock.timestamp() * 1000), secrets.randbits(80))}-{region}"
+
+    async def _write_answer(self, writer: asyncio.StreamWriter, answer: _Answer) -> None:
+        headers = {"content-type": "text/plain; charset=utf-8"} | answer.headers
+        body = (answer.text + "\n").encode() if answer.text else b""
+        if answer.status in {502, 503}:
+            # Fly tells the reason to the app's log and gives the caller an empty answer with its marks (2026-08).
+            log.info("%d: %s", answer.status, answer.text)
+            headers, body = _MARKS | {"fly-request-id": self._request_id("iad")}, b""
+        lines = _lines([f"{key}: {value}" for key, value in (headers | {"content-length": str(len(body)), "connection": "close"}).items()])
+        writer.write(f"HTTP/1.1 {answer.status} Fly\r\n{lines}\r\n".encode() + body)
+        await writer.drain()
 
 
 def _service_on(machine: Machine, port: int) -> dict[str, Any] | None:
@@ -380,14 +398,6 @@ async def _tunnel(
 
 def _lines(lines: list[str]) -> str:
     return "".join(f"{line}\r\n" for line in lines)
-
-
-async def _write_answer(writer: asyncio.StreamWriter, answer: _Answer) -> None:
-    body = (answer.text + "\n").encode() if answer.text else b""
-    headers = {"content-type": "text/plain; charset=utf-8", "content-length": str(len(body)), "connection": "close"} | answer.headers
-    lines = _lines([f"{key}: {value}" for key, value in headers.items()])
-    writer.write(f"HTTP/1.1 {answer.status} Fly\r\n{lines}\r\n".encode() + body)
-    await writer.drain()
 
 
 def _reset(writer: asyncio.StreamWriter) -> None:

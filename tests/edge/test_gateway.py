@@ -371,45 +371,6 @@ def test_a_sleeping_instance_is_waited_for_inside_one_request(tmp_path: Path) ->
     asyncio.run(run())
 
 
-def test_the_hosts_503_is_retried_for_a_get_and_never_for_a_post_with_a_sent_body(tmp_path: Path) -> None:
-    asked: list[bytes] = []
-
-    async def host(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        head = await reader.readuntil(b"\r\n\r\n")
-        asked.append(head[:4].strip())
-        if b"POST" in head:
-            await reader.readexactly(5)
-        up = head.startswith(b"GET") and len(asked) >= 3
-        writer.write(
-            b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nup" if up else b"HTTP/1.1 503 Service Unavailable\r\nContent-Length: 0\r\n\r\n"
-        )
-        await writer.drain()
-
-    async def run() -> None:
-        async with listening(host) as port:
-            FileStore(tmp_path / "store").put("routes/acme.example.json", route("acme.example", port))
-            async with world(tmp_path) as w:
-                assert (await w.ask()).text == "up"
-                assert asked == [b"GET"] * 3
-                asked.clear()
-                assert (await w.ask("POST", content=b"hello")).status_code == 503
-                assert asked == [b"POST"]
-
-    asyncio.run(run())
-
-
-def test_the_apps_own_503_is_passed_on(tmp_path: Path) -> None:
-    async def app(scope: Any, receive: Any, send: Any) -> None:
-        await send({"type": "http.response.start", "status": 503, "headers": [(b"content-type", b"text/plain")]})
-        await send({"type": "http.response.body", "body": b"my own words"})
-
-    async def body(w: World, _port: int) -> None:
-        answer = await w.ask()
-        assert (answer.status_code, answer.text) == (503, "my own words")
-
-    with_echo(tmp_path, body, app)
-
-
 def test_an_instance_that_never_answers_gives_504(tmp_path: Path) -> None:
     async def body(w: World, _port: int) -> None:
         assert (await w.ask()).status_code == 504

@@ -126,13 +126,17 @@ def test_a_request_wakes_a_stopped_machine_and_is_answered(tmp_path: Path) -> No
     asyncio.run(body())
 
 
-def test_without_autostart_a_stopped_machine_stays_stopped_and_the_answer_is_503(tmp_path: Path) -> None:
+def test_without_autostart_a_stopped_machine_stays_stopped_and_the_answer_is_503(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level("INFO", "rowhouse.localcloud.network")
+
     async def body() -> None:
         async with cell(tmp_path, autostart=False) as (it, network, edge, acme), through(network, edge) as client:
             await it.post(acme, "stop")
             await it.wait(acme, "stopped")
             answer = await client.get("http://acme.flycast/healthz")
-            assert (answer.status_code, answer.text) == (503, "no known healthy instances found for route tcp/80\n")
+            assert (answer.status_code, answer.text) == (503, "")
+            assert set(answer.headers) == {"server", "via", "fly-request-id", "content-length", "connection"}
+            assert "no known healthy instances found for route tcp/80" in caplog.text
             assert (await it.get(acme))["state"] == "stopped"
 
     asyncio.run(body())
