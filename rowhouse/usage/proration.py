@@ -27,7 +27,7 @@ def share_of(segment: SegmentUsage, period: Window) -> Fraction:
     return WHOLE if length == period.length else Fraction(length, period.length)
 
 
-def allowance(included: Fraction, share: Fraction, *, whole: bool) -> Fraction:
+def allowance(included: int | Fraction, share: Fraction, *, whole: bool) -> int | Fraction:
     """Included units for a share of the time they are granted for.
 
     whole: the unit is indivisible (one count, or what Stripe is told as a whole number): a part of one is granted as one, because a
@@ -35,7 +35,7 @@ def allowance(included: Fraction, share: Fraction, *, whole: bool) -> Fraction:
     """
     part = included if share is WHOLE else included * share
     if whole and part.denominator != 1:
-        return Fraction(-(-part.numerator // part.denominator))
+        return -(-part.numerator // part.denominator)
     return part
 
 

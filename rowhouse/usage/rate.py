@@ -27,7 +27,11 @@ from rowhouse.usage.proration import WHOLE, allowance, grant_starts, share_of, s
 
 __all__ = ["RatingError", "rate"]
 
+Exact = int | Fraction
+"""A number without rounding; whole ones are plain, because most are and they are ten times as quick."""
+
 _ZERO = Decimal(0)
+_NO_MONEY = Decimal("0.00")
 _NOTHING = Fraction(0)
 _SHOWN_DECIMALS = 9
 _PER_HOUR = {"second": 3600, "minute": 60, "hour_up": 1, "hour_any": 1}
@@ -43,7 +47,7 @@ class _Terms:
 
     per_unit: int
     """How many of them make one unit of the catalog's price and allowance: 3600 seconds, 60 minutes, else one."""
-    included: Fraction | None
+    included: Exact | None
     price: Fraction
     """Of one of them, in the major unit."""
     stripe_unit: BilledUnit | None
@@ -57,24 +61,28 @@ def _terms(meter: Meter) -> _Terms:
     unit = billed_unit(meter)[0]
     return _Terms(
         per_unit=per_unit,
-        included=None if meter.included is None else Fraction(meter.included) * per_unit,
+        included=None if meter.included is None else _plain(Fraction(meter.included) * per_unit),
         price=Fraction(meter.price or 0) / per_unit,
         stripe_unit=unit if meter.is_billed else None,
         whole=unit != "cent" or meter.kind == "counter",
     )
 
 
+@lru_cache(maxsize=4096)
+def _exactly(price: Decimal) -> Fraction:
+    return Fraction(price)
+
+
 @dataclass(frozen=True, slots=True)
 class _Counted:
     """One meter's quantities in one segment, in the units in which it is counted."""
 
-    quantity: Fraction
-    included: Fraction | None
-    beyond: Fraction
+    quantity: Exact
+    included: Exact | None
+    beyond: Exact
     """Beyond what is included and beyond credits."""
-    drawn: int = 0
-    percent: Fraction = _NOTHING
-    """Of the included units, how much was used; of the fullest day or hour where they are granted anew."""
+    drawn: int
+    warned: int | None
 
 
 def rate(period: Window, segments: Iterable[SegmentUsage], lots: Iterable[Lot] = ()) -> Bill:
@@ -131,16 +139,17 @@ def _counted(
     terms = _terms(meter)
     if meter.kind == "counter":
         return _counted_events(segment, meter, terms, share, every, wallet)
+    quantity: Exact
     if meter.kind == "running_hours":
-        quantity = Fraction(_running(segment, meter))
+        quantity = _running(segment, meter)
     else:
         # A share of the period's mean, because price and allowance are for a GB through the whole period. What is not known is nothing.
         gb_ms = segment.storage_gb_ms if meter.kind == "storage_gb" else segment.volume_gb_ms
-        quantity = Fraction(gb_ms, GB_MICROS * period.length)
+        quantity = _plain(Fraction(gb_ms, GB_MICROS * period.length))
     if terms.included is None:
-        return _Counted(quantity, None, _NOTHING)
+        return _Counted(quantity, None, 0, 0, None)
     included = allowance(terms.included, share, whole=terms.whole)
-    return _Counted(quantity, included, max(_NOTHING, quantity - included), percent=_percent(quantity, included))
+    return _Counted(quantity, included, max(0, quantity - included), 0, _warned(meter, [(quantity, included)]))
 
 
 def _running(segment: SegmentUsage, meter: Meter) -> int:
@@ -163,50 +172,39 @@ def _counted_events(
         )
     total = sum(by_hour.values())
     if terms.included is None:
-        return _Counted(Fraction(total), None, _NOTHING)
+        return _Counted(total, None, 0, 0, None)
     per = meter.per
-    cut = {} if per == "period" else shares_of_grants(per, segment, every)
-
-    def granted(start: int) -> int:
-        """The allowance of one grant."""
-        assert terms.included is not None
-        return int(allowance(terms.included, share if per == "period" else cut.get(start, WHOLE), whole=True))
-
-    on_credits = meter.credits and wallet.has(meter.name)
-    grants: dict[int, int] = {}
+    if per == "period" and not (meter.credits and wallet.has(meter.name)):
+        granted = allowance(terms.included, share, whole=True)
+        return _Counted(total, granted, max(0, total - granted), 0, _warned(meter, [(total, granted)]))
+    cut = {0: share} if per == "period" else shares_of_grants(per, segment, every)
+    grants: dict[int, Exact] = {}
     used: dict[int, int] = {}
     beyond = drawn = 0
-    if per == "period" and not on_credits:
-        grants[0], used[0] = granted(0), total
-        beyond = max(0, total - grants[0])
-    else:
-        for hour, count in sorted(by_hour.items()):
-            start = 0 if per == "period" else grant_starts(per, hour)
-            if start not in grants:
-                grants[start], used[start] = granted(start), 0
-            over = max(0, used[start] + count - max(grants[start], used[start]))
-            used[start] += count
-            paid = wallet.draw(meter.name, hour, over) if on_credits and over else 0
-            drawn += paid
-            beyond += over - paid
-    included = (
-        Fraction(grants[0]) if per == "period" and grants else allowance(terms.included, share if per == "period" else WHOLE, whole=True)
-    )
-    percent = (
-        max((_percent(Fraction(used[start]), Fraction(grants[start])) for start in grants), default=_NOTHING) if meter.warn_at else _NOTHING
-    )
-    return _Counted(Fraction(total), included, Fraction(beyond), drawn, percent)
+    for hour, count in sorted(by_hour.items()):
+        start = 0 if per == "period" else grant_starts(per, hour)
+        if start not in grants:
+            grants[start], used[start] = allowance(terms.included, cut.get(start, WHOLE), whole=True), 0
+        over = int(max(0, used[start] + count - max(grants[start], used[start])))
+        used[start] += count
+        paid = wallet.draw(meter.name, hour, over) if meter.credits and over else 0
+        drawn += paid
+        beyond += over - paid
+    included = allowance(terms.included, share if per == "period" else WHOLE, whole=True)
+    return _Counted(total, included, beyond, drawn, _warned(meter, [(used[start], grants[start]) for start in grants]))
 
 
-def _percent(used: Fraction, included: Fraction) -> Fraction:
-    """How much of what is included was used; nothing where nothing is."""
-    return used * 100 / included if included else _NOTHING
+def _warned(meter: Meter, uses: Iterable[tuple[Exact, Exact]]) -> int | None:
+    """The highest warning threshold that any use of what it included has reached; none where nothing is included."""
+    if not meter.warn_at:
+        return None
+    return max((at for used, included in uses if included for at in meter.warn_at if used * 100 >= included * at), default=None)
 
 
 def _base_line(segment: SegmentUsage, share: Fraction) -> Line:
     """A plan's base price for the part of the period in which it was in force."""
     plan = segment.plan
-    exact = Fraction(plan.price) * share
+    exact = _exactly(plan.price) if share is WHOLE else _exactly(plan.price) * share
     return Line(
         meter=BASE,
         segment=segment.segment,
@@ -228,34 +226,34 @@ def _base_line(segment: SegmentUsage, share: Fraction) -> Line:
 def _meter_line(segment: SegmentUsage, meter: Meter, counted: _Counted) -> Line:
     """One meter of one segment, in the catalog's unit."""
     terms = _terms(meter)
-    per_unit = terms.per_unit
     bills = meter.beyond == "bill"
-    exact = counted.beyond * terms.price if bills else _NOTHING
-    amount = rounded(exact)
+    beyond = _shown(_in_units(counted.beyond, terms))
+    exact = counted.beyond * terms.price if bills and counted.beyond else _NOTHING
+    amount = rounded(exact) if exact else _NO_MONEY
     sent: int | None = None
     if terms.stripe_unit is not None:
         sent = minor_units(amount) if terms.stripe_unit == "cent" else int(counted.beyond)
-    beyond = _shown(counted.beyond / per_unit)
+    quantity = _in_units(counted.quantity, terms)
     return Line(
         meter=meter.name,
         segment=segment.segment,
         plan=segment.plan.ref,
         start=segment.start,
         end=segment.end,
-        quantity=_shown(counted.quantity / per_unit),
+        quantity=_shown(quantity),
         unit=meter.unit,
-        included=None if counted.included is None else _shown(counted.included / per_unit),
+        included=None if counted.included is None else _shown(_in_units(counted.included, terms)),
         billed=beyond if bills else _ZERO,
         unit_price=meter.price,
         currency=segment.plan.currency,
         amount=amount,
         exact=exact,
-        exact_quantity=counted.quantity / per_unit,
+        exact_quantity=Fraction(quantity),
         stripe_quantity=sent,
         stripe_unit=terms.stripe_unit,
         refused=_ZERO if bills else beyond,
         credits_used=Decimal(counted.drawn),
-        warned=max((percent for percent in meter.warn_at if counted.percent >= percent), default=None),
+        warned=counted.warned,
     )
 
 
@@ -289,8 +287,18 @@ def _refused(lines: Sequence[Line]) -> Mapping[str, Decimal]:
     return dict(sorted(sums.items()))
 
 
-def _shown(value: Fraction) -> Decimal:
-    """A quantity as a decimal number, exact where nine decimals suffice, without trailing zeros."""
+def _in_units(count: Exact, terms: _Terms) -> Exact:
+    """What was counted, in the catalog's unit."""
+    return count if terms.per_unit == 1 else _plain(Fraction(count, terms.per_unit))
+
+
+def _plain(value: Fraction) -> Exact:
+    """The same number, as a whole one where it is."""
+    return value.numerator if value.denominator == 1 else value
+
+
+def _shown(value: Exact) -> Decimal:
+    """A quantity as a decimal number, exact where nine decimals suffice (half-even where not), without trailing zeros."""
     if value.denominator == 1:
         return Decimal(value.numerator)
     scaled = round(value * 10**_SHOWN_DECIMALS)
