@@ -119,7 +119,9 @@ class Cycle:
         waiting = self.pending.pop(subscription_id, [])
         draft = self.invoices.draft(subscription, customer, waiting + lines, reason, currency=subscription["currency"], now=now)
         self._change(subscription_id, latest_invoice=draft["id"])
-        if at_once:
+        if subscription["pause_collection"]:
+            self.invoices.withhold(draft, subscription["pause_collection"]["behavior"])
+        elif at_once:
             self.invoices.finalize(draft)
         else:
             self.invoices.finalize_later(draft)
@@ -170,19 +172,26 @@ class Cycle:
     def _leave(self, subscription: Json, item: Json, moment: int, proration: str, *, clear_usage: bool) -> list[Line]:
         price = item["price"]
         if price["recurring"]["meter"]:
-            # The segment that ends here is counted now: usage that arrives in the next period's grace is not added to it.
-            total = self.invoices.usage.total(price["recurring"]["meter"], subscription["customer"], item["current_period_start"], moment)
-            if clear_usage or total is None:
-                return []
-            line = self._metered_line(item, moment)
-            line.meter, line.quantity = None, max(total, Decimal(0))
-            line.amount = to_minor(amount_for(price, self.invoices.tiers.get(price["id"]), total))
-            return [line]
+            # Stripe, billing-mode/compare (2026-04): only flexible billing invoices what a removed usage-based item had not billed yet,
+            # and not with proration_behavior none; classic drops it.
+            flexible = subscription["billing_mode"]["type"] == "flexible"
+            return self._used(subscription, item, moment) if flexible and proration != "none" and not clear_usage else []
         if proration == "none":
             return []
         seconds, full = self._remaining(subscription, item, moment)
         amount = -to_minor(prorated(price, self.invoices.tiers.get(price["id"]), item["quantity"], seconds, full))
         return [self._proration_line(f"Unused time on {self._named(item)}", item, moment, amount)]
+
+    def _used(self, subscription: Json, item: Json, moment: int) -> list[Line]:
+        """What a metered item that ends here has to bill, counted now: usage that arrives later is added to nothing."""
+        price = item["price"]
+        total = self.invoices.usage.total(price["recurring"]["meter"], subscription["customer"], item["current_period_start"], moment)
+        if total is None:
+            return []
+        line = self._metered_line(item, moment)
+        line.meter, line.quantity = None, max(total, Decimal(0))
+        line.amount = to_minor(amount_for(price, self.invoices.tiers.get(price["id"]), total))
+        return [line]
 
     def _join(self, subscription: Json, item: Json, moment: int, proration: str) -> list[Line]:
         if item["price"]["recurring"]["meter"] or proration == "none":
@@ -206,7 +215,7 @@ class Cycle:
         for item in subscription["items"]["data"]:
             metered = item["price"]["recurring"]["meter"] is not None
             if invoice_now and metered:
-                lines += self._leave(subscription, item, now + 1, "none", clear_usage=False)
+                lines += self._used(subscription, item, now + 1)
             if prorate and not metered:
                 lines += self._leave(subscription, item, now, "create_prorations", clear_usage=False)
         self._finish(subscription_id, lines if invoice_now else [], now, at_once=True, why=why, keep_pending=invoice_now)

@@ -9,9 +9,9 @@ from rowhouse.localcloud.stripe_http import Call, Endpoint
 from rowhouse.localcloud.stripe_invoice_shape import Line
 from rowhouse.localcloud.stripe_invoices import Invoices, subscription_of
 from rowhouse.localcloud.stripe_lists import in_range, page
-from rowhouse.localcloud.stripe_params import INVOICE_ITEM_CREATE, INVOICE_ITEM_LIST, NONE
+from rowhouse.localcloud.stripe_params import INVOICE_ITEM_CREATE, INVOICE_ITEM_LIST, INVOICE_ITEM_UPDATE, NONE
 from rowhouse.localcloud.stripe_pricing import decimal_text, to_minor
-from rowhouse.localcloud.stripe_state import Json, State, merge_metadata, new_id
+from rowhouse.localcloud.stripe_state import Json, State, clone, merge_metadata, new_id
 
 __all__ = ["InvoiceItems"]
 
@@ -30,6 +30,7 @@ class InvoiceItems:
             Endpoint("POST", "/v1/invoiceitems", INVOICE_ITEM_CREATE, self.create),
             Endpoint("GET", "/v1/invoiceitems", INVOICE_ITEM_LIST, self.list_all),
             Endpoint("GET", "/v1/invoiceitems/{id}", NONE, lambda call: self.state.invoice_items.get(call.id)),
+            Endpoint("POST", "/v1/invoiceitems/{id}", INVOICE_ITEM_UPDATE, self.update),
             Endpoint("DELETE", "/v1/invoiceitems/{id}", NONE, self.delete),
         ]
 
@@ -78,6 +79,30 @@ class InvoiceItems:
             self.invoices.add_line(item["invoice"], _line(item), "invoice")
         return self.state.put(self.state.invoice_items, item, "invoiceitem.created")
 
+    def update(self, call: Call) -> Json:
+        """POST /v1/invoiceitems/{id}: while its invoice, if it has one, is a draft."""
+        before, params = self.state.invoice_items.get(call.id), dict(call.params)
+        if "amount" in params and ("quantity" in params or "unit_amount_decimal" in params):
+            raise invalid("You may only specify `quantity` together with `unit_amount_decimal`.", "quantity")
+        after = clone(before)
+        if "metadata" in params:
+            after["metadata"] = merge_metadata(before["metadata"], params.pop("metadata"))
+        if "unit_amount_decimal" in params or "quantity" in params:
+            unit: Decimal = params.get("unit_amount_decimal", Decimal(before["pricing"]["unit_amount_decimal"]))
+            after["quantity"] = params.get("quantity", before["quantity"])
+            after["quantity_decimal"] = str(after["quantity"])
+            after["amount"] = to_minor(unit * after["quantity"])
+            after["pricing"]["unit_amount_decimal"] = decimal_text(unit)
+        elif "amount" in params:
+            after["amount"] = params["amount"]
+            after["pricing"]["unit_amount_decimal"] = decimal_text(Decimal(params["amount"]))
+        after["net_amount"] = after["amount"]
+        after |= {name: params[name] for name in ("description", "period") if name in params}
+        if after["invoice"]:
+            self.invoices.drop_item(after["invoice"], call.id)
+            self.invoices.add_line(after["invoice"], _line(after), "invoice")
+        return self.state.put(self.state.invoice_items, after, "invoiceitem.updated", before)
+
     def take(self, invoice: Json) -> list[Line]:
         """The lines of all items that wait for such an invoice, which now has them."""
         of = subscription_of(invoice)
@@ -121,4 +146,5 @@ def _line(item: Json) -> Line:
         Decimal(item["quantity"]),
         item["amount"],
         invoice_item=item["id"],
+        metadata=dict(item["metadata"]),
     )

@@ -25,6 +25,7 @@ class Line:
     meter: str | None = None  # counted from this meter until the invoice is finalized
     proration: bool = False
     invoice_item: str | None = None
+    metadata: dict[str, str] | None = None  # of an invoice item; a subscription's line shows the subscription's
     id: str = ""
 
     def __post_init__(self) -> None:
@@ -38,6 +39,7 @@ def line_object(state: State, invoice: Json, line: Line, quantity: Decimal, amou
     details = {"proration": line.proration, "proration_details": {"credited_items": None}, "subscription": subscription}
     own = line.item is not None
     price = line.price
+    held = state.subscriptions.objects.get(subscription or "") or {}
     return {
         "id": line.id,
         "object": "line_item",
@@ -49,7 +51,7 @@ def line_object(state: State, invoice: Json, line: Line, quantity: Decimal, amou
         "discounts": [],
         "invoice": invoice["id"],
         "livemode": state.livemode,
-        "metadata": {},
+        "metadata": dict(line.metadata if line.metadata is not None else held.get("metadata") or {}),
         "parent": {
             "invoice_item_details": None if own else {"invoice_item": line.invoice_item, **details},
             "subscription_item_details": {"invoice_item": line.invoice_item, "subscription_item": line.item, **details} if own else None,

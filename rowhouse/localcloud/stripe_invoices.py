@@ -47,6 +47,7 @@ class Invoices:
     def __init__(self, state: State, usage: Usage, tiers: dict[str, list[Json]]) -> None:
         """Keep invoices in `state`; metered lines are counted by `usage`."""
         self.state, self.usage, self.tiers = state, usage, tiers
+        self.live_drafts = True  # whether a draft shows usage as it arrives; documented is only that finalization counts it
         self.lines: dict[str, list[Line]] = {}  # invoice -> what its lines are made of
         self.terms: dict[str, int] = {}  # invoice -> days until due
         self.take_pending: Callable[[Json], list[Line]] = lambda _invoice: []  # invoice items that wait for this invoice
@@ -63,7 +64,7 @@ class Invoices:
             Endpoint("POST", "/v1/invoices/{id}", INVOICE_UPDATE, self.update),
             Endpoint("DELETE", "/v1/invoices/{id}", NONE, self.delete),
             Endpoint("GET", "/v1/invoices/{id}/lines", LINES_LIST, self.list_lines),
-            Endpoint("POST", "/v1/invoices/{id}/finalize", INVOICE_FINALIZE, lambda call: self.finalize(self._draft(call.id))),
+            Endpoint("POST", "/v1/invoices/{id}/finalize", INVOICE_FINALIZE, self.finalize_by_hand),
             Endpoint("POST", "/v1/invoices/{id}/pay", INVOICE_PAY, self.pay),
             Endpoint("POST", "/v1/invoices/{id}/void", NONE, lambda call: self._close(call.id, "void", "voided_at", "invoice.voided")),
             Endpoint(
@@ -129,9 +130,27 @@ class Invoices:
         self.lines[invoice_id] = [line for line in self.lines[invoice_id] if line.invoice_item != item_id]
         self._count(invoice)
 
+    def withhold(self, invoice: Json, behavior: str) -> None:
+        """What becomes of the draft of a subscription whose collection is paused (Stripe, pause-payment, 2026-10)."""
+        if behavior == "keep_as_draft":
+            return  # auto_advance is off: it waits for whoever finalizes it
+        final = self.finalize(invoice, charge=False)
+        if final["status"] == "open":
+            if behavior == "void":
+                self._close(final["id"], "void", "voided_at", "invoice.voided")
+            else:
+                self._close(final["id"], "uncollectible", "marked_uncollectible_at", "invoice.marked_uncollectible")
+
+    def finalize_by_hand(self, call: Call) -> Json:
+        """POST /v1/invoices/{id}/finalize: what it asks for is collected when it advances by itself, then or from now on."""
+        draft = self._draft(call.id)
+        charge: bool = call.params.get("auto_advance", draft["auto_advance"])
+        return self.finalize(draft, charge=charge)
+
     def finalize_later(self, invoice: Json) -> None:
         """Finalize when the hour of grace is over."""
-        due = invoice["created"] + _GRACE_S
+        now = self.state.timeline(invoice["test_clock"]).now()
+        due = max(invoice["created"] + _GRACE_S, now)
         invoice["automatically_finalizes_at"] = due
         invoice["auto_advance"] = True
         self.state.timeline(invoice["test_clock"]).call_at(due, lambda: self._finalize_when_due(invoice["id"]))
@@ -258,7 +277,7 @@ class Invoices:
     def shown(self, invoice_id: str) -> Json:
         """An invoice as of now: a draft counts anew."""
         invoice = self.state.invoices.get(invoice_id)
-        if invoice["status"] == "draft":
+        if invoice["status"] == "draft" and self.live_drafts:
             self._count(invoice)
         return invoice
 
@@ -289,11 +308,17 @@ class Invoices:
         """POST /v1/invoices/{id}."""
         before: Json = self.state.invoices.get(call.id)
         params: dict[str, Any] = dict(call.params)
+        if "auto_advance" in params and before["status"] not in {"draft", "open"}:
+            raise invalid("You can only update `auto_advance` on draft and open invoices.", "auto_advance", "invoice_not_editable")
         after = clone(before)
         if "metadata" in params:
             after["metadata"] = merge_metadata(before["metadata"], params.pop("metadata"))
             check_count(after["metadata"])
         after.update(params)
+        if before["status"] == "draft" and before["auto_advance"] != after["auto_advance"]:
+            after["automatically_finalizes_at"] = None
+            if after["auto_advance"]:
+                self.finalize_later(after)
         return self.state.put(self.state.invoices, after, "invoice.updated", before)
 
     def delete(self, call: Call) -> Json:

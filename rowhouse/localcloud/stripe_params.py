@@ -22,6 +22,7 @@ __all__ = [
     "INVOICE_FINALIZE",
     "INVOICE_ITEM_CREATE",
     "INVOICE_ITEM_LIST",
+    "INVOICE_ITEM_UPDATE",
     "INVOICE_LIST",
     "INVOICE_PAY",
     "INVOICE_UPDATE",
@@ -282,8 +283,11 @@ SUBSCRIPTION_UPDATE: Table = {
     **_SUBSCRIPTION,
     "cancellation_details": _CANCELLATION,
     "items": Arr(Obj({**_ITEM, "id": Str(), "deleted": Bool(), "clear_usage": Bool()}), most=20),
+    "pause_collection": Obj(
+        {"behavior": Enum(("keep_as_draft", "mark_uncollectible", "void"), required=True), **_without("resumes_at")}, unset=True
+    ),
     "proration_date": Int(0),
-    **_without("billing_cycle_anchor", "pause_collection"),
+    **_without("billing_cycle_anchor"),
 }
 SUBSCRIPTION_CANCEL: Table = {"invoice_now": Bool(), "prorate": Bool(), "cancellation_details": _CANCELLATION}
 SUBSCRIPTION_LIST: Table = {
@@ -369,6 +373,15 @@ INVOICE_ITEM_CREATE: Table = {
     "subscription": Str(),
     "unit_amount_decimal": Amount(),
     **_without("customer_account", "discounts", "price_data", "pricing", "quantity_decimal", "tax_behavior", "tax_code", "tax_rates"),
+}
+INVOICE_ITEM_UPDATE: Table = {
+    "amount": Int(),
+    "description": Str(),
+    "metadata": Metadata(),
+    "period": Obj({"start": Int(0, required=True), "end": Int(0, required=True)}),
+    "quantity": Int(0),
+    "unit_amount_decimal": Amount(),
+    **_without("discountable", "discounts", "price_data", "pricing", "quantity_decimal", "tax_behavior", "tax_code", "tax_rates"),
 }
 INVOICE_ITEM_LIST: Table = {
     **PAGE,

@@ -98,6 +98,9 @@ class Subscriptions:
             end = max(item["current_period_end"] for item in before["items"]["data"])
             after["cancel_at"] = end if params["cancel_at_period_end"] else None
             after["canceled_at"] = self.state.timeline(before["test_clock"]).now() if params["cancel_at_period_end"] else None
+        if "pause_collection" in params:
+            pause = params["pause_collection"]
+            after["pause_collection"] = {"behavior": pause["behavior"], "resumes_at": None} if pause else None
         if params.get("cancellation_details"):
             after["cancellation_details"].update(params["cancellation_details"])
         if "metadata" in params:

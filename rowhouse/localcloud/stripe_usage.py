@@ -40,8 +40,15 @@ class Reading:
 class Usage:
     """The meter event, adjustment and summary endpoints, and the totals that invoices ask for."""
 
-    def __init__(self, state: State, *, summary_lag_s: float, report_lag_s: float, refuse_bad_timestamps: bool) -> None:
-        """Keep readings beside `state`; summaries show what is older than `summary_lag_s`."""
+    def __init__(
+        self, state: State, *, summary_lag_s: float, report_lag_s: float, refuse_bad_timestamps: bool, last_arrived: bool = False
+    ) -> None:
+        """Keep readings beside `state`; summaries show what is older than `summary_lag_s`.
+
+        last_arrived: what `last` means is said only as "the value from the last event in a time range" (Stripe's changelog, 2025-03-31):
+        by its timestamp, or with this the one that arrived last. Rowhouse must be right under both.
+        """
+        self.last_arrived = last_arrived
         self.state, self.summary_lag_s, self.refuse_bad_timestamps = state, summary_lag_s, refuse_bad_timestamps
         self.reports = ErrorReports(state, report_lag_s)
         self.readings: dict[tuple[str, str], list[Reading]] = {}  # (meter, customer)
@@ -173,6 +180,8 @@ class Usage:
         formula = meter["default_aggregation"]["formula"]
         if formula == "count":
             return Decimal(len(events))
+        if formula == "last" and self.last_arrived:
+            return max(events, key=lambda reading: reading.number).value
         return events[-1].value if formula == "last" else sum((reading.value for reading in events), Decimal(0))
 
     def summaries(self, call: Call) -> Json:

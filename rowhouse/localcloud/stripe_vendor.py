@@ -53,14 +53,23 @@ class StripeVendor:
         advance_lag_s: float = 0.2,
         lock_s: float = 0.002,
         refuse_bad_timestamps: bool = False,
+        last_arrived: bool = False,
+        live_drafts: bool = True,
         livemode: bool = False,
     ) -> None:
         """Begin with an empty account. Lags are virtual seconds; `lock_s` is how long (real) a locked call takes."""
         self.clock = clock
         self.state = State(clock, search_lag_s=search_lag_s, livemode=livemode)
-        self.usage = Usage(self.state, summary_lag_s=summary_lag_s, report_lag_s=report_lag_s, refuse_bad_timestamps=refuse_bad_timestamps)
+        self.usage = Usage(
+            self.state,
+            summary_lag_s=summary_lag_s,
+            report_lag_s=report_lag_s,
+            refuse_bad_timestamps=refuse_bad_timestamps,
+            last_arrived=last_arrived,
+        )
         self.catalog = Catalog(self.state)
         self.invoices = Invoices(self.state, self.usage, self.catalog.tiers)
+        self.invoices.live_drafts = live_drafts
         self.invoice_items = InvoiceItems(self.state, self.invoices)
         self.cycle = Cycle(self.state, self.invoices)
         self.test_clocks = TestClocks(self.state, advance_lag_s=advance_lag_s)

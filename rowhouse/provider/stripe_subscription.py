@@ -180,7 +180,7 @@ class Subscription(Declared):
         raise AssertionError
 
     async def change(self, ctx: Context, id: str, old_inputs: Props, old_outputs: Props, news: Props) -> Props:  # noqa: A002
-        """Items, way of collection and metadata; a price taken out bills what was used under it. `active` ends it or begins another.
+        """Items, way of collection and metadata; what was used under a price taken out is billed at the close. `active` ends or begins one.
 
         Another one has another id, which the outputs tell; the resource keeps the id of its first until it is refreshed.
         """
@@ -272,11 +272,12 @@ def _difference(found: Props, wanted: list[str], news: Props, olds: Props) -> Pr
     params: dict[str, Any] = {}
     there = {item["price"]["id"]: item["id"] for item in _entries(found)}
     items: list[Props] = [{"price": price} for price in wanted if price not in there]
-    # Without clear_usage the use that was reported under the removed price is still billed.
     items += [{"id": item_id, "deleted": True} for price, item_id in there.items() if price not in wanted]
     if items:
         params["items"] = items
-        params["proration_behavior"] = "create_prorations"
+        # Stripe would count the use of a removed metered price now, before the last of it was seen, and round shares of a base by its own
+        # rules. The close bills both exactly (docs/decisions/billing.md).
+        params["proration_behavior"] = "none"
     if found.get("collection_method") not in {None, news["collectionMethod"]} or (
         news.get("daysUntilDue") is not None and found.get("days_until_due") != news["daysUntilDue"]
     ):
