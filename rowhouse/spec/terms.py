@@ -1,0 +1,117 @@
+"""A plan's terms as one canonical JSON text: what is remembered when a plan is applied, so that bills never depend on today's files.
+
+Does: write the terms of a plan, read them back, name those that decide a bill. Does not: hold what a plan gives to new machines (size,
+region, app, environment): what a tenant got is seen at its host, and a new default there must not touch every subscription.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, fields
+from decimal import Decimal, InvalidOperation
+from typing import Any, Final
+
+from rowhouse.errors import RowhouseError
+from rowhouse.spec.model import Lifecycle, Limits, Meter, Pack, Plan, Size
+
+__all__ = ["TermsError", "billed_id", "plan_from", "terms_of", "terms_text"]
+
+_VERSION: Final = 1
+_PLAIN: Final = ("catalog", "name", "title", "currency", "bill_inferred")
+_BILLED_PLAN: Final = ("catalog", "name", "currency", "price", "bill_inferred")
+_BILLED_METER: Final = ("name", "kind", "unit", "rounding", "counter", "included", "per", "beyond", "price", "credits")
+_NO_SIZE: Final = Size(cpu_kind="shared", cpus=0, memory_mb=0, volume_gb=0)
+
+
+class TermsError(RowhouseError):
+    """A text is not the terms of a plan."""
+
+
+def terms_of(plan: Plan) -> dict[str, Any]:
+    """The plan's terms as plain JSON values, money and quantities as exact decimal text."""
+    return {
+        "v": _VERSION,
+        **{name: getattr(plan, name) for name in _PLAIN},
+        "price": _exact(plan.price),
+        "meters": [_written(asdict(meter)) for meter in plan.meters],
+        "packs": [_written(asdict(pack)) for pack in plan.packs],
+        "limits": asdict(plan.limits),
+        "lifecycle": asdict(plan.lifecycle),
+    }
+
+
+def terms_text(terms: Mapping[str, Any]) -> str:
+    """Terms as one line: equal terms give equal text."""
+    return json.dumps(terms, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
+
+
+def billed_id(terms: Mapping[str, Any]) -> str:
+    """SHA-256 of those terms that decide a bill: a plan whose title, warnings or limits change goes on in the same segment."""
+    billed: dict[str, Any] = {name: terms[name] for name in _BILLED_PLAN}
+    billed["meters"] = [{name: meter[name] for name in _BILLED_METER} for meter in terms["meters"]]
+    return hashlib.sha256(terms_text(billed).encode()).hexdigest()
+
+
+def plan_from(terms: Mapping[str, Any]) -> Plan:
+    """The plan of these terms; what is not among them (size, host, region, app, environment) is empty.
+
+    Raises: TermsError saying which field is not as this version writes it.
+    """
+    _require(terms, {"v", *_PLAIN, "price", "meters", "packs", "limits", "lifecycle"}, "terms")
+    if terms["v"] != _VERSION:
+        raise TermsError(f"terms of version {terms['v']!r} cannot be read; this is version {_VERSION}. Use a newer Rowhouse.")
+    try:
+        return Plan(
+            **{name: terms[name] for name in _PLAIN},
+            demo=False,
+            price=Decimal(terms["price"]),
+            meters=tuple(_meter(item) for item in terms["meters"]),
+            packs=tuple(_pack(item) for item in terms["packs"]),
+            limits=Limits(**_known(Limits, terms["limits"])),
+            lifecycle=Lifecycle(**_known(Lifecycle, terms["lifecycle"])),
+            size=_NO_SIZE,
+            app="",
+            host="fly",
+            region="",
+            env={},
+        )
+    except (TypeError, ValueError, InvalidOperation) as exc:
+        raise TermsError(f"terms of {terms['catalog']}/{terms['name']} cannot be read: {exc}. They were not written by Rowhouse.") from exc
+
+
+def _meter(item: Mapping[str, Any]) -> Meter:
+    known = _known(Meter, item)
+    known |= {name: None if known[name] is None else Decimal(known[name]) for name in ("included", "price")}
+    return Meter(**{**known, "unit_cost": Decimal(known["unit_cost"]), "warn_at": tuple(known["warn_at"])})
+
+
+def _pack(item: Mapping[str, Any]) -> Pack:
+    known = _known(Pack, item)
+    return Pack(**{**known, "price": Decimal(known["price"])})
+
+
+def _known(kind: type[Any], item: Mapping[str, Any]) -> dict[str, Any]:
+    _require(item, {field.name for field in fields(kind)}, kind.__name__.lower())
+    return dict(item)
+
+
+def _require(item: Mapping[str, Any], names: set[str], what: str) -> None:
+    if not isinstance(item, Mapping) or set(item) != names:
+        odd = sorted(set(item) ^ names) if isinstance(item, Mapping) else []
+        raise TermsError(f"{what} cannot be read: {odd[0] if odd else 'it'} is missing or unknown. They were not written by this version.")
+
+
+def _written(item: dict[str, Any]) -> dict[str, Any]:
+    return {
+        name: _exact(value) if isinstance(value, Decimal) else list(value) if isinstance(value, tuple) else value
+        for name, value in item.items()
+    }
+
+
+def _exact(value: Decimal) -> str:
+    """Without trailing zeros, so that 5 and 5.00 are the same terms."""
+    text = f"{value:f}"
+    text = text.rstrip("0").rstrip(".") if "." in text else text
+    return "0" if text in {"-0", ""} else text
