@@ -12,10 +12,10 @@ from typing import Final
 
 import httpx
 
+from rowhouse.hiding import hidden
 from rowhouse.vendors.fly import Fly
 from rowhouse.vendors.store import Store, default_store_url, open_store
 from rowhouse.vendors.stripe import Stripe
-from rowhouse.wire.hiding import hidden
 
 __all__ = ["Clients"]
 

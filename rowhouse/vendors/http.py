@@ -10,14 +10,16 @@ import random
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import UTC
 from email.utils import parsedate_to_datetime
 from typing import Any, Final
 
 import httpx
 
 from rowhouse.errors import RowhouseError
+from rowhouse.hiding import hidden
 
-__all__ = ["Buckets", "Http", "Limit", "MissingToken", "VendorError", "token_from"]
+__all__ = ["Buckets", "Http", "Limit", "MissingToken", "VendorError", "date_ms", "token_from"]
 
 _RETRY_AFTER_MAX_S: Final = 60.0
 _BACKOFF_MAX_S: Final = 8.0
@@ -135,6 +137,12 @@ class Http:
         self._attempts = attempts
         self.sleep = sleep
         self.buckets = Buckets(sleep=sleep)
+        self.calls = 0
+        """Requests that were sent, repeated ones included."""
+        self.heard_ms: int | None = None
+        """The latest `Date` of the vendor's answers, refusals included, in milliseconds UTC: the only time that counts as a fact."""
+        self.ahead_s: float | None = None
+        """By how many seconds this machine's clock was ahead of the vendor's at that answer."""
         self._client = httpx.AsyncClient(
             base_url=base_url,
             headers=dict(headers),
@@ -152,10 +160,8 @@ class Http:
         await self._client.aclose()
 
     def redact(self, text: str) -> str:
-        """The text without the vendor's credential."""
-        for secret in self._secrets:
-            text = text.replace(secret, "[secret]")
-        return text
+        """The text without the vendor's credential, whatever its form."""
+        return hidden(text, self._secrets)
 
     async def send(
         self,
@@ -181,6 +187,7 @@ class Http:
             if bucket is not None:
                 await self.buckets.take(*bucket)
             wait_s = min(_BACKOFF_MAX_S, 0.2 * 2**attempt) * random.uniform(0.5, 1.0)  # noqa: S311  # jitter, not a secret
+            self.calls += 1
             try:
                 response = await self._client.request(
                     method,
@@ -198,6 +205,7 @@ class Http:
                 if isinstance(error, httpx.InvalidURL) or not (repeatable or never_sent):
                     raise last from None
             else:
+                self._hear(response)
                 if response.is_success:
                     return response
                 last = self._error(request, response)
@@ -212,6 +220,11 @@ class Http:
         assert last is not None
         raise last
 
+    def _hear(self, response: httpx.Response) -> None:
+        at = date_ms(response)
+        if at is not None and (self.heard_ms is None or at >= self.heard_ms):
+            self.heard_ms, self.ahead_s = at, time.time() - at / 1000
+
     def _error(self, request: str, response: httpx.Response) -> VendorError:
         code, message = self._explain(response)
         return VendorError(
@@ -220,8 +233,17 @@ class Http:
             status=response.status_code,
             code=self.redact(code),
             message=" ".join(self.redact(message).split())[:500],  # hidden first: a cut would leave half of a credential
-            request_id=response.headers.get(self._request_id_header, ""),
+            request_id=self.redact(response.headers.get(self._request_id_header, "")),
         )
+
+
+def date_ms(response: httpx.Response) -> int | None:
+    """The answer's `Date` in milliseconds UTC; None where it has none that can be read."""
+    try:
+        moment = parsedate_to_datetime(response.headers.get("date", ""))
+    except ValueError:
+        return None
+    return int(moment.replace(tzinfo=moment.tzinfo or UTC).timestamp()) * 1000
 
 
 def _retry_after(response: httpx.Response) -> float | None:

@@ -18,7 +18,7 @@ from rowhouse.engine.builtin.cloudflare_api import Api, ApiError
 from rowhouse.engine.builtin.cloudflare_base import Kept, Props
 from rowhouse.engine.builtin.cloudflare_dns import DnsRecord
 from rowhouse.engine.builtin.cloudflare_tunnel import Tunnel, TunnelConfig
-from rowhouse.wire.hiding import hidden
+from rowhouse.hiding import hidden
 from rowhouse.wire.kit import Provider, serve
 
 if TYPE_CHECKING:

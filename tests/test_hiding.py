@@ -7,7 +7,7 @@ from urllib.parse import quote
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rowhouse.wire.hiding import hidden
+from rowhouse.hiding import hidden
 
 SECRETS = st.text(st.characters(exclude_categories=["Cs"]), min_size=12, max_size=60).filter(lambda text: len(text.strip()) >= 12)
 
