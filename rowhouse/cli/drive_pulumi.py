@@ -3,7 +3,8 @@
 It is told to keep off the network where it would only look for updates; where its state lives is Pulumi's own
 configuration (`pulumi login`, PULUMI_BACKEND_URL). What a killed run left is put right before the next one applies: a
 lock whose holder is certainly gone is released (`pulumi_locks`), and creations that never ended are taken out of the
-state, because ours look for their own earlier attempt and Cloudflare's are swept (`sweep`).
+state, because ours look for their own earlier attempt and Cloudflare's are swept (`sweep`). A stack that does not exist is an empty state
+to all that only looks; it is made when something is applied.
 """
 
 from __future__ import annotations
@@ -12,13 +13,16 @@ import contextlib
 import json
 import re
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from inspect import isawaitable
 from pathlib import Path
 from typing import Any
 
+import yaml
+
 from rowhouse.cli.changes import CHANGING, Change, Failed, Outcome, difference
 from rowhouse.cli.progress import Teller
+from rowhouse.cli.pulumi_blank import blank_stack
 from rowhouse.cli.pulumi_command import Ended, run_pulumi
 from rowhouse.cli.pulumi_locks import lock_problem
 from rowhouse.cli.surroundings import EnvironmentProblemError
@@ -31,6 +35,7 @@ _STACK_TYPE = "pulumi:pulumi:Stack"
 # Pulumi's wire signature of a special value, and of a secret among them (reference: sdk/go/common/resource/sig).
 _SIGNATURE, _SECRET = "4dabf18193072939515e22adb298388d", "1b47061264138c4ac30d75fd1eb44270"
 _CONSEQUENCE = "failed in this run"  # as our plugin words an input that never came to be
+_ABSENT = "no stack named"  # CLI 3.260, whatever the backend
 _COLOUR = re.compile(r"<\{%.*?%\}>")
 
 
@@ -45,7 +50,8 @@ class PulumiDriver:
         """Drive `stack` of the project at `root`."""
         self.root, self.stack = root, stack
         self.env = {"PULUMI_SKIP_UPDATE_CHECK": "true", **env}
-        self._selected = False
+        self._exists: bool | None = None
+        """Whether the stack does; None before the first look."""
         self._parents: dict[str, str] = {}
         """Of the resources in the state: a preview tells only of what would change."""
         self._cut_short = False
@@ -53,7 +59,11 @@ class PulumiDriver:
 
     async def preview(self, teller: Teller, *, refresh: bool = False) -> Outcome:
         """What `up` would do."""
-        return await self._planned(teller, "preview", "--json", *(["--refresh"] if refresh else []))
+        if await self._is_there():
+            return await self._planned(teller, "preview", "--json", *(["--refresh"] if refresh else []))
+        project = str(yaml.safe_load((self.root / "Pulumi.yaml").read_text(encoding="utf-8"))["name"])
+        async with blank_stack(self.root, project, self.stack, self.env) as (env, arguments):
+            return await self._planned(teller, "preview", "--json", *arguments, env=env)
 
     async def up(self, teller: Teller, review: Review | None = None, *, refresh: bool = False) -> Outcome:
         """Apply; `review` is shown the preview first and may decline."""
@@ -64,6 +74,7 @@ class PulumiDriver:
                 return planned
         if (await self.export())["deployment"].get("pending_operations"):
             await self.settled(teller)
+        await self._make_stack()
         return await self._up_around_failures(teller, "up", "--continue-on-error", *(["--refresh"] if refresh else []))
 
     async def _up_around_failures(self, teller: Teller, *args: str) -> Outcome:
@@ -86,7 +97,7 @@ class PulumiDriver:
 
     async def refresh(self, teller: Teller) -> Outcome:
         """Read every object again and correct the state."""
-        return await self._events(teller, "refresh")
+        return await self._events(teller, "refresh") if await self._is_there() else Outcome()
 
     async def destroy(self, teller: Teller, review: Review | None = None, *, delete_data: bool = False) -> Outcome:
         """Delete everything; `delete_data` lifts the protection.
@@ -94,6 +105,8 @@ class PulumiDriver:
         Nothing is deleted when something is protected: the CLI, told to continue on errors, would take the rest away around it.
         """
         state = await self.export()
+        if not self._exists:
+            return Outcome()
         self._refuse_unfinished(state)
         if not delete_data and (protected := _protected(state)):
             return Outcome(failures=protected)
@@ -106,12 +119,14 @@ class PulumiDriver:
         return await self._events(teller, "destroy", "--continue-on-error", *protection)
 
     async def export(self) -> dict[str, Any]:
-        """The state as `stack export` prints it, secrets encrypted.
+        """The state as `stack export` prints it, secrets encrypted; empty where there is no stack.
 
         Raises: EnvironmentProblemError.
         """
-        await self._select()
         ended = await self._run("stack", "export")
+        self._exists = ended.code == 0 or _ABSENT not in ended.error
+        if not self._exists:
+            return {"version": 3, "deployment": {}}
         try:
             document: dict[str, Any] = json.loads(ended.out)
         except ValueError:
@@ -120,13 +135,20 @@ class PulumiDriver:
         self._parents = {str(found["urn"]): str(found.get("parent") or "") for found in resources}
         return document
 
+    def held(self) -> contextlib.AbstractContextManager[None]:
+        """Nothing: the CLI takes its lock in each command and lends it to nobody. `settled` proves that no other run is under way."""
+        return contextlib.nullcontext()
+
     async def settled(self, teller: Teller) -> dict[str, Any]:
         """The state while nobody changes it, without the unfinished creations of a killed run.
 
         Refreshing the stack itself reads no object; it takes the lock, which proves that no other run is under way.
         Raises: EnvironmentProblemError when the stack is locked.
         """
-        resources = (await self.export())["deployment"].get("resources") or []
+        state = await self.export()
+        if not self._exists:
+            return state
+        resources = state["deployment"].get("resources") or []
         target = next((["--target", str(found["urn"])] for found in resources if found["type"] == _STACK_TYPE), [])
         outcome = await self._events(teller, "refresh", "--clear-pending-creates", *target)
         if outcome.failures:
@@ -143,15 +165,20 @@ class PulumiDriver:
                 "and would be left over. Run `rowhouse up` first: it finds them again. Then destroy."
             )
 
-    async def _select(self) -> None:
-        if not self._selected:
+    async def _is_there(self) -> bool:
+        if self._exists is None:
+            await self.export()
+        return bool(self._exists)
+
+    async def _make_stack(self) -> None:
+        if not await self._is_there():
             ended = await run_pulumi(self.root, self.env, "stack", "select", self.stack, "--create")
             if ended.code:
                 raise EnvironmentProblemError(f"pulumi stack select {self.stack}: {ended.error}")
-            self._selected = True
+            self._exists = True
 
-    async def _run(self, *args: str, on_line: Callable[[bytes], None] | None = None) -> Ended:
-        return await run_pulumi(self.root, self.env, *args, "--stack", self.stack, on_line=on_line)
+    async def _run(self, *args: str, on_line: Callable[[bytes], None] | None = None, env: Mapping[str, str] | None = None) -> Ended:
+        return await run_pulumi(self.root, self.env if env is None else env, *args, "--stack", self.stack, on_line=on_line)
 
     async def _released(self, ended: Ended, teller: Teller) -> bool:
         """Whether the run failed for a stale lock that is now released."""
@@ -164,11 +191,10 @@ class PulumiDriver:
                 teller.said("warning", f"released the lock that {holder} left on the stack {self.stack}: that process no longer exists")
         return released.code == 0
 
-    async def _planned(self, teller: Teller, *args: str) -> Outcome:
+    async def _planned(self, teller: Teller, *args: str, env: Mapping[str, str] | None = None) -> Outcome:
         """Run a preview, which prints one document."""
-        await self._select()
         began = time.monotonic()
-        ended = await self._run(*args)
+        ended = await self._run(*args, env=env)
         document: dict[str, Any] = {}
         with contextlib.suppress(ValueError):
             parsed = json.loads(ended.out)
@@ -186,7 +212,6 @@ class PulumiDriver:
 
     async def _events(self, teller: Teller, *args: str) -> Outcome:
         """Run a command that changes something and tells events as JSON lines; once more when it stumbled over a stale lock."""
-        await self._select()
         began = time.monotonic()
         outcome, ended = await self._told(teller, *args)
         if ended.code and await self._released(ended, teller):

@@ -214,6 +214,36 @@ def test_destroy_refuses_while_something_of_ours_may_exist_unknown(cli: FakeCli)
         cli.run("destroy", delete_data=True)
 
 
+# -- a stack that does not exist yet ------------------------------------------------------------------------------------------------------
+
+NO_STACK = {"err": "error: no stack named 'main' found\n", "code": 6}
+
+
+def test_a_missing_stack_is_an_empty_state_to_what_only_looks_and_is_not_made(cli: FakeCli):
+    step = {"op": "create", "urn": URN, "newState": {"type": "rowhouse:fly:App"}}
+    (cli.folder / "Pulumi.yaml").write_text("name: box\n")
+    cli.answers |= {"stack export": [NO_STACK], "stack init": [{}], "preview": [{"out": json.dumps({"steps": [step]})}]}
+    outcome, _, calls = cli.run("preview", refresh=True)
+    assert [change.op for change in outcome.changes] == ["create"]
+    assert [call.split()[:2] for call in calls] == [["stack", "export"], ["stack", "init"], ["preview", "--json"]]
+    assert "--no-select" in calls[1]
+    for verb, options in (("refresh", {}), ("destroy", {"delete_data": True})):
+        outcome, _, calls = cli.run(verb, **options)
+        assert (outcome.changes, outcome.failures) == ([], [])
+    assert calls.count(calls[0]) == len(calls) - 2
+
+
+def test_a_missing_stack_is_made_when_something_is_applied_and_not_before_a_person_agreed(cli: FakeCli):
+    (cli.folder / "Pulumi.yaml").write_text("name: box\n")
+    cli.answers |= {"stack export": [NO_STACK], "stack init": [{}], "preview": [{"out": '{"steps": []}'}], "up": [{}]}
+    outcome, _, calls = cli.run("up", review=lambda _: False)
+    assert outcome.declined
+    assert not any("--create" in call for call in calls)
+    outcome, _, calls = cli.run("up", review=lambda _: True)
+    assert not outcome.failures
+    assert [call.split()[:2] for call in calls][-2:] == [["stack", "select"], ["up", "--continue-on-error"]]
+
+
 # -- the process -------------------------------------------------------------------------------------------------------------------------
 
 
