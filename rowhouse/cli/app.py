@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from importlib.metadata import version
+from typing import Annotated
+
 import typer
 
-from rowhouse.cli import apply, files, local, status
+from rowhouse.cli import apply, files, local, quote, status
 
 __all__ = ["app"]
 
@@ -17,6 +20,20 @@ app = typer.Typer(
     add_completion=False,
 )
 
+
+def _tell_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"rowhouse {version('rowhouse')}")
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    _version: Annotated[bool, typer.Option("--version", help="Print the version and end.", callback=_tell_version, is_eager=True)] = False,
+) -> None:
+    pass
+
+
 _DAILY = "Every day"
 _ALSO = "Also"
 
@@ -24,6 +41,7 @@ app.command(rich_help_panel=_DAILY)(files.new)
 app.command(rich_help_panel=_DAILY)(apply.up)
 app.command(rich_help_panel=_DAILY)(status.status)
 app.command(rich_help_panel=_ALSO)(files.check)
+app.command(rich_help_panel=_ALSO)(quote.quote)
 app.command(rich_help_panel=_ALSO)(apply.preview)
 app.command(rich_help_panel=_ALSO)(apply.refresh)
 app.command(rich_help_panel=_ALSO)(apply.destroy)
