@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from rowhouse.cli import apply, files, local, status
+from rowhouse.cli import apply, files, local, quote, status
 
 __all__ = ["app"]
 
@@ -41,6 +41,7 @@ app.command(rich_help_panel=_DAILY)(files.new)
 app.command(rich_help_panel=_DAILY)(apply.up)
 app.command(rich_help_panel=_DAILY)(status.status)
 app.command(rich_help_panel=_ALSO)(files.check)
+app.command(rich_help_panel=_ALSO)(quote.quote)
 app.command(rich_help_panel=_ALSO)(apply.preview)
 app.command(rich_help_panel=_ALSO)(apply.refresh)
 app.command(rich_help_panel=_ALSO)(apply.destroy)
