@@ -18,7 +18,7 @@ from rowhouse.cli.changes import Outcome
 from rowhouse.cli.output import EXIT_FINDINGS, EXIT_NOTHING_DONE, JsonOption, data, emit, fail, handled, prose
 from rowhouse.cli.progress import Teller
 from rowhouse.cli.render import print_outcome
-from rowhouse.cli.surroundings import EngineName, EnvironmentProblemError, Surroundings, surroundings
+from rowhouse.cli.surroundings import EngineName, EnvironmentProblemError, StackBusyError, Surroundings, surroundings
 from rowhouse.cli.sweep import Leftover, Owner, Sweep
 from rowhouse.spec import load_fleet
 
@@ -43,6 +43,7 @@ class Driver(Protocol):
     async def refresh(self, teller: Teller) -> Outcome: ...
     async def destroy(self, teller: Teller, review: object = None, *, delete_data: bool = False) -> Outcome: ...
     async def export(self) -> dict[str, object]: ...
+    def held(self) -> contextlib.AbstractContextManager[None]: ...
     async def settled(self, teller: Teller) -> dict[str, object]: ...
 
 
@@ -72,8 +73,14 @@ def prepared(stack: str, engine: EngineName) -> tuple[Surroundings, Driver, dict
 
 
 @contextlib.asynccontextmanager
-async def _sweeping(where: Surroundings, driver: Driver, stack: str, state: dict[str, object], teller: Teller) -> AsyncIterator[Sweep]:
-    """A sweep that has looked, its client closed at the end."""
+async def _sweeping(
+    where: Surroundings, driver: Driver, stack: str, state: dict[str, object], teller: Teller, *, changing: bool = True
+) -> AsyncIterator[Sweep]:
+    """A sweep that has looked, its client closed at the end.
+
+    What a living run has made and not written down yet looks like a leftover. So who is going to change the stack looks under its lock, and
+    is refused while another holds it; a preview, which keeps nobody from working, takes the lock only to read the state once more.
+    """
     from rowhouse.engine import load_project  # costs gRPC: only where something is applied
     from rowhouse.vendors.cloudflare import Cloudflare
 
@@ -81,9 +88,20 @@ async def _sweeping(where: Surroundings, driver: Driver, stack: str, state: dict
     account, zone = str(settings.get("cloudflareAccountId", "")), str(settings.get("cloudflareZoneId", ""))
     owner = Owner(load_project(where.root).name, stack, account, zone)
     cloudflare = Cloudflare.from_environment(where.env)
+
+    async def quiet() -> dict[str, object]:
+        with driver.held():
+            return await driver.export()
+
     try:
         sweep = Sweep(cloudflare, owner, lambda text: teller.said("warning", text))
-        await sweep.look(state, driver.export, adopting=driver.adopts)
+        try:
+            with driver.held() if changing else contextlib.nullcontext():
+                await sweep.look(state, driver.export if changing else quiet, adopting=driver.adopts)
+        except StackBusyError as error:
+            if changing:
+                raise
+            teller.said("warning", f"not looked for leftovers of an interrupted run: {error}")
         yield sweep
     finally:
         await cloudflare.close()
@@ -97,7 +115,7 @@ def preview(
     where, driver, state = prepared(stack, engine)
 
     async def look(teller: Teller) -> tuple[Outcome, list[Leftover]]:
-        async with _sweeping(where, driver, stack, state, teller) as sweep:
+        async with _sweeping(where, driver, stack, state, teller, changing=False) as sweep:
             if where.vendors == "loopback" and not refresh:
                 sweep.refuse_foreign(state)
             return await driver.preview(teller, refresh=refresh), sweep.found
@@ -175,7 +193,8 @@ async def _swept_after(ask: Review, driver: Driver, sweep: Sweep, teller: Teller
 
     async def remove() -> None:
         if sweep.found:
-            await sweep.remove(await driver.settled(teller))
+            with driver.held():
+                await sweep.remove(await driver.settled(teller))
 
     async def review(outcome: Outcome) -> bool:
         agreed = ask(outcome)

@@ -10,7 +10,7 @@ from typing import Any
 from rowhouse import engine
 from rowhouse.cli.changes import CHANGING, Change, Failed, Outcome, difference
 from rowhouse.cli.progress import Teller
-from rowhouse.cli.surroundings import EnvironmentProblemError
+from rowhouse.cli.surroundings import EnvironmentProblemError, StackBusyError
 from rowhouse.engine.locks import StackLock
 from rowhouse.engine.plugins import find
 from rowhouse.engine.store import folder_of
@@ -62,10 +62,22 @@ class EmbeddedDriver:
         with _worded():
             return engine.export_stack(self.project, self.stack)
 
+    @contextlib.contextmanager
+    def held(self) -> Iterator[None]:
+        """Keep every other run from changing the stack meanwhile. Raises: StackBusyError, naming who changes it."""
+        with contextlib.ExitStack() as stack:
+            try:
+                with _worded():
+                    stack.enter_context(StackLock(folder_of(self.project, self.stack) / "lock"))
+            except EnvironmentProblemError as error:
+                if isinstance(error.__cause__, engine.Locked):
+                    raise StackBusyError(str(error)) from error
+                raise
+            yield
+
     async def settled(self, _teller: Teller) -> dict[str, Any]:
-        """The state while nobody changes it. Raises: EnvironmentProblemError, naming who does."""
-        with _worded(), StackLock(folder_of(self.project, self.stack) / "lock"):
-            return await self.export()
+        """The state of now; whoever holds the lock knows that nobody changes it."""
+        return await self.export()
 
     @property
     def adopts(self) -> bool:

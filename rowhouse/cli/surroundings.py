@@ -17,7 +17,7 @@ from rowhouse.cli.local_folder import DEFAULT, LocalFolder
 from rowhouse.errors import RowhouseError
 from rowhouse.spec.accounts import BASE_URLS, TOKENS, is_loopback, missing_tokens, vendors_in
 
-__all__ = ["EngineName", "EnvironmentProblemError", "Surroundings", "find_root", "surroundings"]
+__all__ = ["EngineName", "EnvironmentProblemError", "StackBusyError", "Surroundings", "find_root", "surroundings"]
 
 EngineName = Literal["auto", "pulumi", "embedded"]
 _KNOCK_S: Final = 1.0
@@ -26,6 +26,10 @@ _KNOCK_S: Final = 1.0
 
 class EnvironmentProblemError(RowhouseError):
     """The project or the environment is not fit for the command; nothing was started."""
+
+
+class StackBusyError(EnvironmentProblemError):
+    """Another run changes the same stack; the text says which."""
 
 
 @dataclass(frozen=True)

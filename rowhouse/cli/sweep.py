@@ -3,7 +3,8 @@
 The published Cloudflare plugin adopts nothing: after a create whose answer was lost, the next run would make a second tunnel, policy or
 application, and fail at the DNS name. So `up` and `preview` first look for objects that carry exactly this stack's name or mark and are in
 no state. They hold no data. Nothing is removed when a list cannot be read whole, when the state is empty, or when such a tunnel has live
-connections: then it is rather the state that is in another place.
+connections: then it is rather the state that is in another place. The caller holds the stack's lock, where the engine lends it: what a
+living run made a moment ago is in no state either.
 """
 
 from __future__ import annotations
@@ -80,7 +81,10 @@ class Sweep:
         except VendorError as error:
             self.warn(f"not looked for leftovers of an interrupted run, so nothing of the kind is removed: {error}")
             return
-        if not (found := _missing(there, state)) or not (found := _missing(found, await again())):
+        if not _missing(there, state):
+            return
+        state = await again()
+        if not (found := _missing(there, state)):
             return
         if why := self._not_ours_to_touch(found, state):
             if not adopting:

@@ -11,10 +11,14 @@ import pytest
 
 from rowhouse.cli.surroundings import EnvironmentProblemError
 from rowhouse.cli.sweep import Owner, Sweep
+from rowhouse.engine import Locked
+from rowhouse.engine.locks import StackLock
 from rowhouse.localcloud.kernel import Fault
 from rowhouse.spec import names
 from rowhouse.vendors.cloudflare import Cloudflare
 from tests.end_to_end.killing import cli_of
+from tests.end_to_end.speaking import said, started
+from tests.end_to_end.test_locks import ended, state_folder
 from tests.end_to_end.world import World, finished
 
 ACCOUNT, ZONE = "accounts/00000000000000000000000000000001", "zones/00000000000000000000000000000002"
@@ -126,6 +130,55 @@ def test_a_list_with_a_part_left_out_removes_no_more_than_what_is_left_over(play
         made.cloud.faults.clear()
         assert (await made.up()).code == 0
         assert ids(made) == before
+
+    play(scene)
+
+
+def test_what_a_living_run_is_about_to_record_is_no_leftover(play: Callable[..., None]):
+    async def scene(made: World) -> None:
+        assert (ran := await made.up()).code == 0, ran.failed()
+        known = ids(made)
+        made.write("tenants/maple.yaml", "owner: {email: hello@maple.example}\nplan: shop/free\n")
+        made.cloud.faults.add(Fault("hang_after", vendor="cloudflare", method="POST", path="/access/policies$", value=60))
+        living = await started(made, "up", "--yes")
+        try:
+            async with asyncio.timeout(30):
+                while not (fresh := {item["id"] for item in made.cloud.dump()["cloudflare"]["access_policies"]} - known):
+                    await asyncio.sleep(0.02)
+            older = await leave_behind(made, "rowhouse", "main", "gone")
+            there = ids(made)
+            assert there >= fresh | older
+
+            looked = await said(made, "preview")
+            assert f"process {living.pid} " in looked.stderr
+            assert not any(one in looked.stdout for one in ("eft over", *fresh, *older)), looked.stdout
+            refused = await made.up()
+            assert refused.code == 2, refused.failed()
+            assert f"process {living.pid} " in refused.stderr
+            assert ids(made) >= there
+        finally:
+            await ended(living)
+
+        assert (ran := await made.up()).code == 0, ran.failed()
+        assert not ids(made) & older
+        names_left = [policy["name"] for policy in made.cloud.dump()["cloudflare"]["access_policies"]]
+        assert len(names_left) == len(set(names_left)) == 3
+
+    play(scene)
+
+
+def test_nobody_can_begin_a_run_while_leftovers_are_removed(play: Callable[..., None]):
+    async def scene(made: World) -> None:
+        assert (ran := await made.up()).code == 0, ran.failed()
+        await leave_behind(made, "rowhouse", "main", "gone")
+        made.cloud.faults.add(Fault("slow", vendor="cloudflare", method="DELETE", value=0.5))
+        removing = asyncio.create_task(made.up())
+        async with asyncio.timeout(30):
+            while not made.cloud.journal.calls("cloudflare", "DELETE"):
+                await asyncio.sleep(0.01)
+        with pytest.raises(Locked), StackLock(state_folder(made) / "lock"):
+            pass
+        assert (ran := await removing).code == 0, ran.failed()
 
     play(scene)
 
