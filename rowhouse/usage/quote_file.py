@@ -398,7 +398,7 @@ def _places(text: str, wanted: Collection[Trail], *, twins: bool) -> tuple[dict[
         if is_key:
             path[-1] = json.loads(word)
         here = tuple(path)
-        if here in missing and (is_key or not seen or seen[-1] is None):
+        if here in wanted and (is_key or not seen or seen[-1] is None):  # of a key that stands twice the last, as the parser has it
             starts[here] = token.start()
             missing.discard(here)
         if is_key:
