@@ -72,13 +72,14 @@ def _announce(folder: LocalFolder, cloud: LocalCloud, *, as_json: bool) -> None:
     if as_json:
         emit({"pid": os.getpid(), "env_file": str(folder.env_file), "env": cloud.env, "urls": cloud.urls})
         return
+    here = Path.cwd()
+    # The stand-ins begin empty; a state remembers those of an earlier time.
+    remembers = any(True for root in (here, *here.parents) for _ in root.glob(".rowhouse/state/*/*"))
     typer.echo(
         f"The local cloud runs: stand-ins of Fly, Cloudflare and Stripe on this machine (process {os.getpid()}).\n"
         f"  login codes arrive at    {cloud.urls['mailbox']}\n"
         f"  what it does, its clock  {cloud.urls['control']}\n"
         f"  stop it                  Ctrl-C, or kill {os.getpid()}\n"
-        f"Next, in another terminal: {folder.load} && rowhouse up"
+        + ("It begins empty, and there is a state from an earlier time: --refresh makes everything anew.\n" if remembers else "")
+        + f"Next, in another terminal: {folder.load} && rowhouse up{' --refresh' if remembers else ''}"
     )
-    here = Path.cwd()
-    if any(True for root in (here, *here.parents) for _ in root.glob(".rowhouse/state/*/*")):
-        typer.echo("It begins empty, and there is a state from an earlier time: the first time say `rowhouse up --refresh`.")

@@ -44,7 +44,7 @@ def running(project: Path, *args: str, ignoring: bool = False) -> Iterator[tuple
         assert process.stdout is not None
         try:
             told = ""
-            while not told.endswith("rowhouse up\n") and not told.endswith("\n}\n") and (line := process.stdout.readline()):
+            while not re.search(r"^Next, .*\n\Z|^}\n\Z", told, re.MULTILINE) and (line := process.stdout.readline()):
                 told += line
             yield process, told
         finally:
@@ -123,8 +123,10 @@ def test_what_a_killed_one_left_is_recognised_and_replaced_by_the_next_at_the_sa
     assert refused.stderr.startswith("The local cloud is not running (nothing answers at http://127.0.0.1:")
     assert "start it with `rowhouse localcloud`" in refused.stderr
     assert len(refused.stderr.splitlines()) == 1
-    with running(project):
+    (project / ".rowhouse" / "state" / "box" / "main").mkdir(parents=True)
+    with running(project) as (_, told):
         assert variables(folder) == stale
+    assert told.endswith(". .rowhouse/localcloud/env && rowhouse up --refresh\n")
 
 
 def test_ports_that_somebody_else_has_taken_meanwhile_are_not_waited_for(project: Path):
