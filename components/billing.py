@@ -30,8 +30,12 @@ class BillingArgs:
     plan: str
     items: Sequence[Mapping[str, pulumi.Input[str]]]
     """Prices of the plan, `{"price": id}` or `{"lookupKey": key}`; none for a free plan."""
+    terms: str
+    """Canonical JSON of the plan's terms and the tenant's state, noted for the ledger when they are applied."""
     active: bool
     """False: the subscription is cancelled, its last use invoiced, and kept on record."""
+    after: Sequence[pulumi.Resource] = ()
+    """What must be as the tenant's file says before it is paid for."""
 
 
 class Billing(pulumi.ComponentResource):
@@ -48,7 +52,7 @@ class Billing(pulumi.ComponentResource):
             name=args.owner_name,
             email=args.owner_email,
             metadata=metadata,
-            opts=pulumi.ResourceOptions(parent=self, retain_on_delete=True),
+            opts=pulumi.ResourceOptions(parent=self, depends_on=args.after, retain_on_delete=True),
         )
         self.customer_id = customer.customer_id
         active = args.active and bool(args.items)
@@ -62,7 +66,9 @@ class Billing(pulumi.ComponentResource):
             days_until_due=14,
             metadata={**metadata, "plan": args.plan},
             active=active,
-            opts=pulumi.ResourceOptions(parent=self, protect=active),
+            terms=args.terms,
+            store=None if args.cell.store_url.startswith("file:") else args.cell.store_url,
+            opts=pulumi.ResourceOptions(parent=self, depends_on=args.after, protect=active),
         )
         self.subscription_id: pulumi.Output[str | None] = (
             cast("pulumi.Output[str | None]", subscription.subscription_id) if args.items else pulumi.Output.from_input(None)

@@ -42,6 +42,8 @@ class GateArgs:
     upstream: pulumi.Input[str]
     host: str
     access: Literal["open", "closed"]
+    after: Sequence[pulumi.Resource] = ()
+    """What must be as the tenant's file says before its gate changes."""
 
 
 class Gate(pulumi.ComponentResource):
@@ -52,7 +54,7 @@ class Gate(pulumi.ComponentResource):
     def __init__(self, name: str, args: GateArgs, opts: pulumi.ResourceOptions | None = None) -> None:
         """Register the gate of one instance."""
         super().__init__(self.TOKEN, name, None, opts)
-        child = pulumi.ResourceOptions(parent=self)
+        child = pulumi.ResourceOptions(parent=self, depends_on=args.after)
         cell = args.cell
 
         application = cloudflare.ZeroTrustAccessApplication(
@@ -86,7 +88,7 @@ class Gate(pulumi.ComponentResource):
             proxied=True,
             ttl=1,  # the only one that Cloudflare takes for a proxied record
             comment=names.dns_comment(cell.project, cell.stack, args.tenant, args.instance),
-            opts=pulumi.ResourceOptions(parent=self, depends_on=[application, route]),
+            opts=pulumi.ResourceOptions(parent=self, depends_on=[*args.after, application, route]),
         )
         self.url = pulumi.Output.from_input(f"https://{args.hostname}")
         self.audience = application.aud

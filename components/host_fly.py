@@ -3,11 +3,14 @@
 The only way in is a private address on the edge's network: no public address is ever registered here. The app and
 the volume hold data and are protected; deleting the app would delete the volume with it. For the same reason the
 machine has no `deleted_with`: the engine would drop it from its state without asking Fly, and leave it running.
+
+Where the data lies comes first and what runs comes second, in `run`, because a volume can neither move nor shrink: a
+tenant whose data cannot follow its file is refused there, before anything else of it has changed.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import pulumi
@@ -45,23 +48,24 @@ class FlyHost(pulumi.ComponentResource):
     TOKEN = "rowhouse:index:FlyHost"  # noqa: S105 - a type token, not a credential
 
     def __init__(self, name: str, args: FlyHostArgs, opts: pulumi.ResourceOptions | None = None) -> None:
-        """Register the instance's host."""
+        """Register where the instance's data lies; `run` registers the rest."""
         super().__init__(self.TOKEN, name, None, opts)
+        self._name, self._args = name, args
         child = pulumi.ResourceOptions(parent=self)
         kept = pulumi.ResourceOptions(parent=self, protect=True)
-        cell, instance, app_file = args.cell, args.instance, args.app
+        cell, instance = args.cell, args.instance
 
-        app = fly.App(
+        self.app = fly.App(
             f"{name}-app",
             name=names.fly_app_name(cell.project, cell.stack, args.tenant, instance.name, zone=cell.zone),
             org=cell.fly_org,
             network=names.fly_network_name(cell.project, cell.stack, args.tenant, instance.name, zone=cell.zone),
             opts=kept,
         )
-        address = fly.Ip(f"{name}-address", app=app.name, type="private_v6", network=args.edge_network, org=cell.fly_org, opts=child)
-        volume = fly.Volume(
+        address = fly.Ip(f"{name}-address", app=self.app.name, type="private_v6", network=args.edge_network, org=cell.fly_org, opts=child)
+        self.volume = fly.Volume(
             f"{name}-volume",
-            app=app.name,
+            app=self.app.name,
             name=names.volume_name(),
             region=instance.region,
             size_gb=instance.volume_gb,
@@ -69,10 +73,19 @@ class FlyHost(pulumi.ComponentResource):
             memory_mb=instance.memory_mb,
             opts=kept,
         )
-        secrets = fly.Secrets(f"{name}-secrets", app=app.name, values=dict(args.secrets), opts=child) if args.secrets else None
+        self.app_name = self.app.name
+        self.upstream = pulumi.Output.concat("http://[", address.ip, "]:80")
+        self.volume_id = self.volume.volume_id
+
+    def run(self, after: Sequence[pulumi.Resource]) -> None:
+        """Register what runs here, once the volumes of all the tenant's instances (`after`) are as its file says."""
+        name, args = self._name, self._args
+        cell, instance, app_file = args.cell, args.instance, args.app
+        child = pulumi.ResourceOptions(parent=self, depends_on=after)
+        secrets = fly.Secrets(f"{name}-secrets", app=self.app.name, values=dict(args.secrets), opts=child) if args.secrets else None
         machine = fly.Machine(
             f"{name}-machine",
-            app=app.name,
+            app=self.app.name,
             name=names.machine_name(instance.name),
             region=instance.region,
             image=app_file.image,
@@ -80,7 +93,7 @@ class FlyHost(pulumi.ComponentResource):
             cpu_kind=instance.cpu_kind,
             cpus=instance.cpus,
             memory_mb=instance.memory_mb,
-            volume=volume.volume_id,
+            volume=self.volume.volume_id,
             mount_path=app_file.data_dir,
             services=[
                 {
@@ -109,10 +122,7 @@ class FlyHost(pulumi.ComponentResource):
             min_secrets_version=secrets.version if secrets else None,
             opts=child,
         )
-        self.app_name = app.name
-        self.upstream = pulumi.Output.concat("http://[", address.ip, "]:80")
         self.machine_id = machine.machine_id
-        self.volume_id = volume.volume_id
         self.register_outputs(
             {"app_name": self.app_name, "upstream": self.upstream, "machine_id": self.machine_id, "volume_id": self.volume_id}
         )

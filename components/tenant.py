@@ -2,6 +2,9 @@
 
 The parts of one instance depend on each other and on the cell's edge, never on another tenant: what breaks here
 stops here.
+
+Its data leads: a volume can neither move nor shrink, so everything else of a tenant waits until the volumes of all its
+instances are as its file says. Otherwise a plan that moves the data would be billed while the instance stays where it is.
 """
 
 from __future__ import annotations
@@ -21,6 +24,7 @@ from components.gate import SESSION, Gate, GateArgs, includes_for
 from components.host_fly import FlyHost, FlyHostArgs
 from rowhouse.spec import model, names
 from rowhouse.spec.prices import monthly_price
+from rowhouse.spec.terms import applied_text
 
 __all__ = ["Tenant", "TenantArgs"]
 
@@ -47,34 +51,9 @@ class Tenant(pulumi.ComponentResource):
         child = pulumi.ResourceOptions(parent=self)
         cell, tenant = args.cell, args.tenant
 
-        billing = Billing(
-            f"{name}-billing",
-            BillingArgs(
-                cell=cell,
-                tenant=tenant.id,
-                owner_name=tenant.owner.name,
-                owner_email=tenant.owner.email,
-                plan=tenant.plan.ref,
-                items=args.prices,
-                active=tenant.state in {"active", "suspended"},
-            ),
-            opts=child,
-        )
-        policy = cloudflare.ZeroTrustAccessPolicy(
-            f"{name}-members",
-            account_id=cell.account_id,
-            name=names.access_policy_name(cell.project, cell.stack, tenant.id),
-            decision="allow",
-            includes=includes_for(tenant.members),
-            session_duration=SESSION,
-            opts=child,
-        )
-        self.instances: dict[str, dict[str, Any]] = {}
-        self._last: list[pulumi.Output[Any]] = [billing.customer_id, billing.settled]
-        for instance in tenant.instances:
-            part = f"{name}-{instance.name}"
-            host = FlyHost(
-                part,
+        hosts = {
+            instance.name: FlyHost(
+                f"{name}-{instance.name}",
                 FlyHostArgs(
                     cell=cell,
                     tenant=tenant.id,
@@ -88,6 +67,40 @@ class Tenant(pulumi.ComponentResource):
                 ),
                 opts=child,
             )
+            for instance in tenant.instances
+        }
+        volumes = [host.volume for host in hosts.values()]
+
+        billing = Billing(
+            f"{name}-billing",
+            BillingArgs(
+                cell=cell,
+                tenant=tenant.id,
+                owner_name=tenant.owner.name,
+                owner_email=tenant.owner.email,
+                plan=tenant.plan.ref,
+                items=args.prices,
+                terms=applied_text(tenant),
+                active=tenant.state in {"active", "suspended"},
+                after=volumes,
+            ),
+            opts=child,
+        )
+        policy = cloudflare.ZeroTrustAccessPolicy(
+            f"{name}-members",
+            account_id=cell.account_id,
+            name=names.access_policy_name(cell.project, cell.stack, tenant.id),
+            decision="allow",
+            includes=includes_for(tenant.members),
+            session_duration=SESSION,
+            opts=pulumi.ResourceOptions(parent=self, depends_on=volumes),
+        )
+        self.instances: dict[str, dict[str, Any]] = {}
+        self._last: list[pulumi.Output[Any]] = [billing.customer_id, billing.settled]
+        for instance in tenant.instances:
+            part = f"{name}-{instance.name}"
+            host = hosts[instance.name]
+            host.run(volumes)
             gate = Gate(
                 f"{part}-gate",
                 GateArgs(
@@ -100,6 +113,7 @@ class Tenant(pulumi.ComponentResource):
                     upstream=host.upstream,
                     host=instance.host,
                     access="open" if tenant.is_active else "closed",
+                    after=volumes,
                 ),
                 opts=child,
             )

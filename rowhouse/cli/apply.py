@@ -16,6 +16,7 @@ from rich.console import Console
 from rowhouse.cli import guards
 from rowhouse.cli.changes import Outcome
 from rowhouse.cli.output import EXIT_FINDINGS, EXIT_NOTHING_DONE, JsonOption, data, emit, fail, handled, prose
+from rowhouse.cli.prices import in_plain_prices
 from rowhouse.cli.progress import Teller
 from rowhouse.cli.render import print_outcome
 from rowhouse.cli.surroundings import EngineName, EnvironmentProblemError, StackBusyError, Surroundings, surroundings
@@ -30,6 +31,10 @@ EngineOption = Annotated[
 StackOption = Annotated[str, typer.Option("--stack", "-s", help="The cell.", envvar="ROWHOUSE_STACK")]
 YesOption = Annotated[bool, typer.Option("--yes", "-y", help="Apply without asking.")]
 RefreshOption = Annotated[bool, typer.Option("--refresh", help="Read every object at the vendors before comparing.")]
+
+
+Words = Callable[[Outcome], Outcome]
+"""An outcome in the words of the files: an engine knows only resources."""
 
 
 class Driver(Protocol):
@@ -58,8 +63,8 @@ def driver_for(where: Surroundings, stack: str) -> Driver:
     return EmbeddedDriver(where.root, stack, dict(where.env))  # type: ignore[return-value]
 
 
-def prepared(stack: str, engine: EngineName) -> tuple[Surroundings, Driver, dict[str, object]]:
-    """Everything checked that can be checked before an engine starts; and the state at that moment.
+def prepared(stack: str, engine: EngineName) -> tuple[Surroundings, Driver, dict[str, object], Words]:
+    """Everything checked that can be checked before an engine starts; the state at that moment; and how to say an outcome to people.
 
     Raises: SpecError, EnvironmentProblemError.
     """
@@ -69,7 +74,11 @@ def prepared(stack: str, engine: EngineName) -> tuple[Surroundings, Driver, dict
     driver = driver_for(where, stack)
     state = asyncio.run(driver.export())
     guards.refuse_vanished(fleet, stack, state)
-    return where, driver, state
+
+    def words(outcome: Outcome) -> Outcome:
+        return in_plain_prices(guards.in_the_files_words(outcome, fleet, stack, state), fleet, state)
+
+    return where, driver, state, words
 
 
 @contextlib.asynccontextmanager
@@ -112,13 +121,13 @@ def preview(
     stack: StackOption = "main", engine: EngineOption = "auto", refresh: RefreshOption = False, as_json: JsonOption = False
 ) -> None:
     """Show what `up` would change, without changing anything."""
-    where, driver, state = prepared(stack, engine)
+    where, driver, state, words = prepared(stack, engine)
 
     async def look(teller: Teller) -> tuple[Outcome, list[Leftover]]:
         async with _sweeping(where, driver, stack, state, teller, changing=False) as sweep:
             if where.vendors == "loopback" and not refresh:
                 sweep.refuse_foreign(state)
-            return await driver.preview(teller, refresh=refresh), sweep.found
+            return words(await driver.preview(teller, refresh=refresh)), sweep.found
 
     with Teller(prose, "previewing", quiet=as_json) as teller:
         outcome, found = asyncio.run(look(teller))
@@ -136,14 +145,14 @@ def up(
     as_json: JsonOption = False,
 ) -> None:
     """Make it so: show the preview, ask, apply."""
-    where, driver, state = prepared(stack, engine)
+    where, driver, state, words = prepared(stack, engine)
 
     async def work(teller: Teller) -> tuple[Outcome, list[Leftover]]:
         async with _sweeping(where, driver, stack, state, teller) as sweep:
             if where.vendors == "loopback" and not refresh:
                 sweep.refuse_foreign(state)
-            review = await _swept_after(_asker(teller, "Apply these changes?", sweep.found), driver, sweep, teller, asks=not yes)
-            return await driver.up(teller, review, refresh=refresh), sweep.removed
+            review = await _swept_after(_asker(teller, "Apply these changes?", sweep.found, words), driver, sweep, teller, asks=not yes)
+            return words(await driver.up(teller, review, refresh=refresh)), sweep.removed
 
     with Teller(prose, "applying", quiet=as_json) as teller:
         outcome, removed = asyncio.run(work(teller))
@@ -153,7 +162,7 @@ def up(
 @handled
 def refresh(stack: StackOption = "main", engine: EngineOption = "auto", as_json: JsonOption = False) -> None:
     """Read every object at the vendors again and correct the state; changes nothing at the vendors."""
-    _, driver, _ = prepared(stack, engine)
+    _, driver, _, _ = prepared(stack, engine)
     with Teller(prose, "refreshing", quiet=as_json) as teller:
         outcome = asyncio.run(driver.refresh(teller))
     _finish(outcome, as_json=as_json, done=True)
@@ -174,9 +183,12 @@ def destroy(
             "--delete-data: refused at real vendors. Customers' volumes leave by `state: offboarding` in their files."
         )
     driver = driver_for(where, stack)
+    state = asyncio.run(driver.export())
+    if not delete_data:
+        guards.refuse_protected(stack, state)
 
     async def work(teller: Teller) -> tuple[Outcome, list[Leftover]]:
-        async with _sweeping(where, driver, stack, await driver.export(), teller) as sweep:
+        async with _sweeping(where, driver, stack, state, teller) as sweep:
             review = await _swept_after(_asker(teller, "Delete all this?", sweep.found), driver, sweep, teller, asks=not yes)
             return await driver.destroy(teller, review, delete_data=delete_data), sweep.removed
 
@@ -208,13 +220,13 @@ async def _swept_after(ask: Review, driver: Driver, sweep: Sweep, teller: Teller
     return None
 
 
-def _asker(teller: Teller, question: str, leftovers: Sequence[Leftover]) -> Review:
+def _asker(teller: Teller, question: str, leftovers: Sequence[Leftover], words: Words = lambda outcome: outcome) -> Review:
     """A review that shows the plan and asks; without a person it declines."""
 
     def review(outcome: Outcome) -> bool:
         teller.pause()
         _print_leftovers(prose, leftovers)
-        print_outcome(prose, outcome, done=False)
+        print_outcome(prose, words(outcome), done=False)
         if not outcome.changes and not leftovers:
             return True
         if not sys.stdin.isatty():

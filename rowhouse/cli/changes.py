@@ -7,12 +7,15 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-__all__ = ["CHANGING", "Change", "Failed", "Outcome", "difference", "tenant_of"]
+__all__ = ["CHANGING", "Change", "Failed", "Outcome", "Row", "difference", "is_component", "tenant_of"]
 
 CHANGING = frozenset({"create", "update", "delete", "replace", "create-replacement", "delete-replaced", "import", "discard"})
 _ORDER = {"delete": 0, "discard": 0, "replace": 1, "create-replacement": 1, "delete-replaced": 1, "update": 2, "import": 3, "create": 4}
 _TENANT_TYPE = "rowhouse:index:Tenant"
 _MISSING = object()
+
+Row = tuple[str, str, Any, Any]
+"""Property path, kind (`add`, `delete`, `update`), value before, value after."""
 
 
 @dataclass(frozen=True)
@@ -24,8 +27,9 @@ class Change:
     urn: str
     type: str
     parent: str
-    diff: tuple[tuple[str, str, Any, Any], ...] = ()
-    """Property path, kind (`add`, `delete`, `update`), value before, value after."""
+    diff: tuple[Row, ...] = ()
+    told: tuple[Row, ...] | None = None
+    """The same for people, where ids would tell them nothing; its kind `same` is a change that alters no value of theirs."""
 
     @property
     def name(self) -> str:
@@ -36,7 +40,8 @@ class Change:
     def kind(self) -> str:
         """The type for people: `fly machine`, `dns record`."""
         module, _, cls = self.type.removeprefix("cloudflare:index/").removeprefix("rowhouse:").rpartition(":")
-        words = re.sub(r"(?<=[a-z])(?=[A-Z])", " ", cls).lower().replace("zero trust ", "").replace("cloudflared", "").strip()
+        words = re.sub(r"(?<=[a-z])(?=[A-Z])", " ", cls).lower()
+        words = " ".join(word for word in words.replace("zero trust ", "").replace("cloudflared", "").split())
         return f"{module} {words}" if module in {"fly", "stripe", "edge"} else words
 
     @property
@@ -53,6 +58,8 @@ class Failed:
     message: str
     skipped: bool = False
     """Left alone because one that it depends on failed."""
+    in_files: bool = False
+    """The message names a file, a line and a rule: the tenant's file asks for what cannot be."""
 
 
 @dataclass
@@ -111,6 +118,11 @@ class Outcome:
         }
 
 
+def is_component(urn: str) -> bool:
+    """Whether a resource only groups others, which tell more."""
+    return bool(urn) and urn.split("::")[2].rsplit("$", 1)[-1].startswith(("rowhouse:index:", "pulumi:"))
+
+
 def tenant_of(urn: str, parents: Mapping[str, str]) -> str:
     """The tenant that a resource belongs to; empty for what all share."""
     seen = set()
@@ -122,9 +134,7 @@ def tenant_of(urn: str, parents: Mapping[str, str]) -> str:
     return ""
 
 
-def difference(
-    paths: Iterable[str], kinds: Mapping[str, str], old: Mapping[str, Any], new: Mapping[str, Any]
-) -> tuple[tuple[str, str, Any, Any], ...]:
+def difference(paths: Iterable[str], kinds: Mapping[str, str], old: Mapping[str, Any], new: Mapping[str, Any]) -> tuple[Row, ...]:
     """The changed properties with their values, from a detailed diff's paths."""
     rows = []
     for path in sorted(paths):

@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import yaml
 
-from rowhouse.cli.changes import tenant_of
+from rowhouse.cli.changes import Change, Outcome, tenant_of
 from rowhouse.cli.surroundings import EnvironmentProblemError, Surroundings
 from rowhouse.spec import Fleet
 from rowhouse.spec.accounts import account_problems
+from rowhouse.spec.kept import KeptVolume, unfollowed
 
-__all__ = ["check_accounts", "refuse_vanished", "stack_settings"]
+__all__ = ["check_accounts", "in_the_files_words", "refuse_protected", "refuse_vanished", "stack_settings"]
+
+_NAMED = 3
+_VOLUME = "rowhouse:fly:Volume"
 
 
 def stack_settings(root: Path, stack: str) -> dict[str, Any]:
@@ -52,9 +58,9 @@ def refuse_vanished(fleet: Fleet, stack: str, state: Mapping[str, Any]) -> None:
 
     Raises: EnvironmentProblemError naming what to restore.
     """
-    resources = (state.get("deployment") or {}).get("resources") or []
-    parents = {resource["urn"]: str(resource.get("parent") or "") for resource in resources}
-    kept = {(tenant_of(r["urn"], parents), r["urn"].rsplit("::", 1)[-1]) for r in resources if r.get("type") == "rowhouse:fly:Volume"}
+    resources = _resources(state)
+    parents = _parents(resources)
+    kept = {(tenant_of(r["urn"], parents), r["urn"].rsplit("::", 1)[-1]) for r in resources if r.get("type") == _VOLUME}
     tenants = {tenant.id: tenant for tenant in fleet.in_cell(stack)}
     gone = sorted({tenant for tenant, _ in kept} - set(tenants) - {""})
     if gone:
@@ -74,3 +80,56 @@ def refuse_vanished(fleet: Fleet, stack: str, state: Mapping[str, Any]) -> None:
             f"instances are gone from their tenants' files while their data is still there; nothing was changed.\n{lines}\n"
             "An instance keeps its volume as long as its tenant stays. Put it back under `instances:`; it may sleep."
         )
+
+
+def refuse_protected(stack: str, state: Mapping[str, Any]) -> None:
+    """Refuse to destroy a stack that still holds what is protected, before anything of it is touched.
+
+    Raises: EnvironmentProblemError with how many there are of each kind, and the first names.
+    """
+    protected = [resource for resource in _resources(state) if resource.get("protect") and not resource.get("delete")]
+    if not protected:
+        return
+    kinds = Counter(Change("", r["urn"], r["type"], "").kind for r in protected)
+    counts = ", ".join(f"{count} {kind}{'s' if count > 1 else ''}" for kind, count in sorted(kinds.items()))
+    names = sorted(r["urn"].rsplit("::", 1)[-1] for r in sorted(protected, key=lambda r: r["type"] != _VOLUME)[:_NAMED])
+    more = f" and {len(protected) - len(names)} more" if len(protected) > len(names) else ""
+    raise EnvironmentProblemError(
+        f"stack {stack}: {len(protected)} objects hold data or money and are protected, so nothing was deleted: {counts} "
+        f"({', '.join(names)}{more}).\n"
+        "Customers leave by `state: offboarding` in their files. On a local cloud, and nowhere else, `--delete-data` deletes these too."
+    )
+
+
+def in_the_files_words(outcome: Outcome, fleet: Fleet, stack: str, state: Mapping[str, Any]) -> Outcome:
+    """The outcome with each volume that cannot follow its tenant's file said as a problem of that file, with its place.
+
+    `state` is the one before the run. The engine's own words name a property of a resource, which is in no file.
+    """
+    resources = _resources(state)
+    parents = _parents(resources)
+    tenants = {tenant.id: tenant for tenant in fleet.in_cell(stack)}
+    urns: dict[tuple[str, str], str] = {}
+    volumes: dict[str, dict[str, KeptVolume]] = {}
+    for resource in resources:
+        slug = tenant_of(resource["urn"], parents)
+        if resource.get("type") == _VOLUME and slug in tenants:
+            instance = resource["urn"].rsplit("::", 1)[-1].removeprefix(f"{slug}-").removesuffix("-volume")
+            inputs = resource.get("inputs") or {}
+            volumes.setdefault(slug, {})[instance] = KeptVolume(str(inputs["region"]), int(inputs["sizeGb"]))
+            urns[slug, instance] = resource["urn"]
+    words = {
+        urns[slug, instance]: "\n".join(map(str, problems))
+        for slug, kept in volumes.items()
+        for instance, problems in unfollowed(fleet, tenants[slug], kept).items()
+    }
+    outcome.failures = [replace(f, message=words[f.urn], in_files=True) if f.urn in words else f for f in outcome.failures]
+    return outcome
+
+
+def _resources(state: Mapping[str, Any]) -> list[dict[str, Any]]:
+    return list((state.get("deployment") or {}).get("resources") or [])
+
+
+def _parents(resources: list[dict[str, Any]]) -> dict[str, str]:
+    return {resource["urn"]: str(resource.get("parent") or "") for resource in resources}

@@ -9,7 +9,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from rowhouse.cli.changes import Change, Outcome, tenant_of
+from rowhouse.cli.changes import Change, Outcome, is_component, tenant_of
 
 __all__ = ["changes_text", "print_outcome", "resources", "table"]
 
@@ -31,15 +31,7 @@ _VALUE_LIMIT = 48
 def print_outcome(console: Console, outcome: Outcome, *, done: bool) -> None:
     """Print changes, failures and one line of sum."""
     console.print(changes_text(outcome), end="")
-    for failure in outcome.failures:
-        tenant = tenant_of(failure.urn, outcome.parents) if failure.urn else ""
-        name = failure.urn.rsplit("::", 1)[-1] if failure.urn else "run"
-        console.print(
-            Text(
-                f"{'skipped' if failure.skipped else 'failed'}: {tenant + ': ' if tenant else ''}{name}: {failure.message.strip()}",
-                style="red",
-            )
-        )
+    console.print(_failures_text(outcome), end="", soft_wrap=True)
     console.print(Text(_sum(outcome, done=done), style="bold"))
 
 
@@ -52,8 +44,26 @@ def changes_text(outcome: Outcome) -> Text:
             sign, style = _SIGNS.get(change.op, ("?", "white"))
             text.append(f"  {sign} {_WORDS.get(change.op, change.op):8}", style=style)
             text.append(f" {change.kind:22} {change.name}\n")
-            for path, kind, before, after in change.diff:
+            for path, kind, before, after in change.diff if change.told is None else change.told:
                 text.append(f"      {path}: {_shown(kind, before, after)}\n", style="dim")
+    return text
+
+
+def _failures_text(outcome: Outcome) -> Text:
+    """What failed, in full; then, in a line a tenant, what was left alone for it."""
+    text = Text(style="red")
+    left: dict[str, list[str]] = {}
+    for failure in sorted(outcome.failures, key=lambda failure: (not failure.in_files, failure.urn)):
+        tenant = tenant_of(failure.urn, outcome.parents) if failure.urn else ""
+        name = failure.urn.rsplit("::", 1)[-1] if failure.urn else "run"
+        if failure.in_files:
+            text.append(f"refused: {failure.message.strip()}\n")
+        elif not failure.skipped:
+            text.append(f"failed: {tenant + ': ' if tenant else ''}{name}: {failure.message.strip()}\n")
+        elif not is_component(failure.urn):
+            left.setdefault(tenant, []).append(name)
+    for tenant, names in sorted(left.items()):
+        text.append(f"left alone: {tenant + ': ' if tenant else ''}{', '.join(sorted(names))}\n")
     return text
 
 
@@ -70,7 +80,7 @@ def resources(changes: list[Change]) -> list[Change]:
     seen: set[str] = set()
     kept = []
     for change in changes:
-        if change.type.startswith(("rowhouse:index:", "pulumi:")) or change.urn in seen:
+        if is_component(change.urn) or change.urn in seen:
             continue
         seen.add(change.urn)
         kept.append(change)
@@ -82,6 +92,8 @@ def _shown(kind: str, before: Any, after: Any) -> str:
         return f"{_short(after)} (new)"
     if kind == "delete":
         return f"{_short(before)} (gone)"
+    if kind == "same":
+        return f"{_short(after)} (under a new price at Stripe)"
     return f"{_short(before)} -> {_short(after)}"
 
 
@@ -98,11 +110,10 @@ def _sum(outcome: Outcome, *, done: bool) -> str:
             counts[word] = counts.get(word, 0) + 1
     told = ", ".join(f"{count} to {word}" if not done else f"{count} {_past(word)}" for word, count in sorted(counts.items()))
     bad = [failure for failure in outcome.failures if not failure.skipped]
-    parts = [told or "no changes", f"{outcome.unchanged} unchanged"]
-    if bad:
-        parts.append(f"{len(bad)} failed")
-    if len(bad) < len(outcome.failures):
-        parts.append(f"{len(outcome.failures) - len(bad)} skipped")
+    refused = sum(failure.in_files for failure in bad)
+    left = sum(failure.skipped and not is_component(failure.urn) for failure in outcome.failures)
+    counted = ((refused, "refused"), (len(bad) - refused, "failed"), (left, "left alone"))
+    parts = [told or "no changes", f"{outcome.unchanged} unchanged", *(f"{count} {word}" for count, word in counted if count)]
     return f"{'applied' if done else 'preview'}: {', '.join(parts)} ({outcome.seconds:.1f} s)"
 
 

@@ -72,7 +72,7 @@ class Run:
             self.failed[urn] = message
         old = self.olds.get(urn)
         self.result.failures.append(Failure(urn, message, skipped, self.parents.get(urn) or (old.parent if old else "")))
-        self.say("warning" if skipped else "error", message, urn)
+        self.say("info" if skipped else "error", message, urn)
 
     def report(
         self,

@@ -20,7 +20,7 @@ from fractions import Fraction
 from typing import Literal
 
 from rowhouse.spec.model import Catalog, Meter, Plan
-from rowhouse.spec.money import exact_decimal
+from rowhouse.spec.money import exact_decimal, rounded, shown
 from rowhouse.spec.names import meter_event_name, price_lookup_key, stripe_product_id
 
 __all__ = [
@@ -34,6 +34,8 @@ __all__ = [
     "monthly_price",
     "price_specs",
     "product_spec",
+    "rate_words",
+    "terms_words",
 ]
 
 BASE = "base"
@@ -167,6 +169,28 @@ def _cents(value: Fraction) -> str:
     text = exact_decimal(value, _STRIPE_DECIMALS)
     assert text is not None, value
     return text
+
+
+def rate_words(cents: str | Decimal, currency: str, unit: str) -> str:
+    """What one unit costs, for people: `20.00 USD a month`, `0.10 USD an hour`, `0.05 USD each` of what is counted."""
+    major = Decimal(cents).scaleb(-2)
+    amount = shown(major, currency) if major == rounded(major) else f"{major.normalize():f} {currency.upper()}"
+    if unit == "count":
+        return f"{amount} each"
+    return f"{amount} {'an' if unit == 'hour' else 'a'} {unit}"
+
+
+def terms_words(plan: Plan) -> dict[str, str]:
+    """What a plan costs, for people: the base price with the plan's name, and what each billed meter costs beyond what is included."""
+    words = {BASE: f"{plan.ref} {rate_words(monthly_price(plan) * 100, plan.currency, 'month')}"}
+    for meter in plan.meters:
+        if meter.is_billed:
+            unit, cents = billed_unit(meter)
+            rated = unit == "cent"  # sent as money: the rate is the meter's own
+            words[meter.name] = rate_words(
+                (meter.price or Decimal(0)) * 100 if rated else cents, plan.currency, meter.unit if rated else unit
+            )
+    return words
 
 
 def meter_specs(project: str, catalog: Catalog) -> tuple[MeterSpec, ...]:

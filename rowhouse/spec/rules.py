@@ -61,6 +61,8 @@ RULES: Final[dict[str, str]] = {
     "instance.region": "An instance's region is one of its host's.",
     "instance.size": "An instance's processors and memory are a size that its host sells and its plan allows.",
     "instance.volume": "An instance's volume fits its host and its plan.",
+    "instance.moved": "An instance stays in the region where its volume is.",
+    "instance.shrunk": "An instance's volume only grows.",
     "instance.suspend": "An instance that suspends when idle has at most 2 GB of memory (Fly).",
     "hostname.taken": "No two instances have the same hostname.",
     "hostname.reserved": "A hostname is not one that the operator or the mail of the zone needs.",

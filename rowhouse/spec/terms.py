@@ -14,9 +14,9 @@ from decimal import Decimal, InvalidOperation
 from typing import Any, Final
 
 from rowhouse.errors import RowhouseError
-from rowhouse.spec.model import Lifecycle, Limits, Meter, Pack, Plan, Size
+from rowhouse.spec.model import Lifecycle, Limits, Meter, Pack, Plan, Size, Tenant
 
-__all__ = ["TermsError", "billed_id", "plan_from", "terms_of", "terms_text"]
+__all__ = ["TermsError", "applied_text", "billed_id", "plan_from", "terms_of", "terms_text"]
 
 _VERSION: Final = 1
 _PLAIN: Final = ("catalog", "name", "title", "currency", "bill_inferred")
@@ -45,6 +45,11 @@ def terms_of(plan: Plan) -> dict[str, Any]:
 def terms_text(terms: Mapping[str, Any]) -> str:
     """Terms as one line: equal terms give equal text."""
     return json.dumps(terms, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
+
+
+def applied_text(tenant: Tenant) -> str:
+    """What is noted when a tenant's plan is applied: its cell, id, state and the plan's terms, as one line."""
+    return terms_text({"cell": tenant.cell, "tenant": tenant.id, "state": tenant.state, "plan": terms_of(tenant.plan)})
 
 
 def billed_id(terms: Mapping[str, Any]) -> str:

@@ -73,6 +73,27 @@ def test_failures_name_their_tenant_and_hostile_text_stays_text():
     assert lines[-1] == "applied: no changes, 0 unchanged, 1 failed (0.0 s)"
 
 
+def test_what_a_file_asks_in_vain_is_told_as_the_file_s_and_what_waits_for_it_in_one_line():
+    waiting = [Failed(MACHINE, "skipped: it depends on ...", skipped=True), Failed(HOST, "skipped: it depends on ...", skipped=True)]
+    refused = Failed(VOLUME, "tenants/acme.yaml:1:1: error instance.moved: no", in_files=True)
+    assert printed(Outcome(failures=[*waiting, refused], parents=PARENTS)) == [
+        "refused: tenants/acme.yaml:1:1: error instance.moved: no",
+        "left alone: acme: acme-main-machine",
+        "preview: no changes, 0 unchanged, 1 refused, 1 left alone (0.0 s)",
+    ]
+
+
+def test_kinds_read_as_words():
+    kinds = {
+        "cloudflare:index/zeroTrustTunnelCloudflaredConfig:ZeroTrustTunnelCloudflaredConfig": "tunnel config",
+        "cloudflare:index/zeroTrustTunnelCloudflared:ZeroTrustTunnelCloudflared": "tunnel",
+        "cloudflare:index/zeroTrustAccessApplication:ZeroTrustAccessApplication": "access application",
+        "cloudflare:index/dnsRecord:DnsRecord": "dns record",
+        "rowhouse:fly:Machine": "fly machine",
+    }
+    assert {type_: Change("create", MACHINE, type_, HOST).kind for type_ in kinds} == kinds
+
+
 def test_the_document_carries_tenants_and_values():
     document = Outcome(
         changes=[Change("update", MACHINE, "rowhouse:fly:Machine", HOST, (("memoryMb", "update", 256, 512),))], parents=PARENTS

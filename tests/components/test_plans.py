@@ -108,6 +108,16 @@ def test_who_pays(whole: dict[str, Registered]):
     assert paying == {"acme-billing-subscription", "opal-billing-subscription"}
 
 
+def test_nothing_of_a_tenant_changes_before_its_volumes_are_as_its_file_says(whole: dict[str, Registered]):
+    """A volume can refuse to move or to shrink: then nothing else may have changed, at no vendor and on no bill."""
+    for slug in ("acme", "fern", "hazel", "opal"):
+        own = [one for one in parts(whole, slug) if not one.is_component]
+        volumes = {one.name for one in own if one.type == "rowhouse:fly:Volume"}
+        assert len(volumes) == (2 if slug == "acme" else 1)
+        first = {"rowhouse:fly:Volume", "rowhouse:fly:App", "rowhouse:fly:Ip"}  # what these are no file can change
+        assert {one.name for one in own if not volumes <= set(one.depends_on)} == {one.name for one in own if one.type in first}
+
+
 def test_a_tenant_that_is_not_active_is_closed_and_stopped(whole: dict[str, Registered]):
     for slug, running in {"acme": True, "fern": True, "hazel": False, "opal": False}.items():
         own = parts(whole, slug)

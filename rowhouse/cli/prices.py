@@ -1,0 +1,73 @@
+"""A change of plan as a person reads it: what was paid, what will be, instead of the ids of prices at Stripe.
+
+Old terms come from the state (the stack's own prices, with their amounts at that time), new ones from the files. Where the state has no
+prices, because another cell registers the catalog, the old plan's terms are those in the files too.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+from rowhouse.cli.changes import Change, Outcome, Row, tenant_of
+from rowhouse.spec import Fleet
+from rowhouse.spec.prices import BASE, rate_words, terms_words
+
+__all__ = ["in_plain_prices"]
+
+_SUBSCRIPTION = "rowhouse:stripe:Subscription"
+_ITEM = re.compile(r"^items(\[|$)")
+_PLAN = "metadata.plan"
+_NICKNAME = re.compile(r"^(?P<plan>\S+) (?P<meter>\S+)(?: \((?P<unit>\w+)\))?$")
+
+
+def in_plain_prices(outcome: Outcome, fleet: Fleet, state: Mapping[str, Any]) -> Outcome:
+    """The outcome with changed subscriptions told by plan and amount. `state` is the one before the run."""
+    resources = list((state.get("deployment") or {}).get("resources") or [])
+    inputs = {resource["urn"]: resource.get("inputs") or {} for resource in resources}
+    prices = {
+        key: resource["inputs"]
+        for resource in resources
+        if resource.get("type") == "rowhouse:stripe:Price"
+        for key in (resource.get("id"), resource["inputs"].get("lookupKey"))
+        if key
+    }
+    terms = {plan.ref: terms_words(plan) for catalog in fleet.catalogs for plan in catalog.plans}
+    plans = {tenant.id: tenant.plan.ref for tenant in fleet.tenants}
+
+    def told(change: Change) -> Change:
+        plan = plans.get(tenant_of(change.urn, outcome.parents))
+        if change.type != _SUBSCRIPTION or plan is None or not any(_ITEM.match(row[0]) or row[0] == _PLAN for row in change.diff):
+            return change
+        before = _paid(inputs.get(change.urn, {}), prices, terms)
+        rest = tuple(row for row in change.diff if not _ITEM.match(row[0]) and row[0] != _PLAN)
+        return replace(change, told=(*_rows(before, terms[plan]), *rest))
+
+    outcome.changes = [told(change) for change in outcome.changes]
+    return outcome
+
+
+def _paid(subscription: Mapping[str, Any], prices: Mapping[str, Any], terms: Mapping[str, Mapping[str, str]]) -> dict[str, str]:
+    """A recorded subscription's terms by meter: those of its plan, with the amounts of the prices that it has."""
+    plan = str((subscription.get("metadata") or {}).get("plan") or "")
+    found = dict(terms.get(plan, {BASE: plan}))
+    for item in subscription.get("items") or []:
+        price = prices.get(str(item.get("price") or item.get("lookupKey")), {})
+        name = _NICKNAME.match(str(price.get("nickname") or ""))
+        if name is not None and name["unit"] != "cent":
+            amount = rate_words(price["unitAmountDecimal"], price["currency"], name["unit"] or "month")
+            found[name["meter"]] = f"{name['plan']} {amount}" if name["meter"] == BASE else amount
+    return found
+
+
+def _rows(before: Mapping[str, str], after: Mapping[str, str]) -> list[Row]:
+    """What differs, the base price first; when nothing does, the prices were only made anew at Stripe."""
+    rows: list[Row] = []
+    for meter in sorted({*before, *after}, key=lambda meter: (meter != BASE, meter)):
+        old, new = before.get(meter), after.get(meter)
+        kind = "add" if old is None else "delete" if new is None else "update"
+        if old != new:
+            rows.append(("plan" if meter == BASE else meter, kind, old, new))
+    return rows or [("plan", "same", before[BASE], after[BASE])]
