@@ -1,11 +1,16 @@
-"""Fly's Prometheus, for one series: `fly_instance_up`, from the same history as everything else.
+"""Fly's Prometheus: `fly_instance_up` from the same history as everything else, and volumes' sizes and use from their real folders.
 
-So that metering can be checked against truth. The samples are 15 s apart. Left out: the rest of PromQL.
+So that metering can be checked against truth. The samples are 15 s apart; of a volume there is only the present one. Left out: the rest of
+PromQL.
 """
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
+import os
 import re
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from starlette.requests import Request
@@ -24,6 +29,8 @@ _SCRAPE_S = 15.0
 _SELECTOR = r"fly_instance_up(?:\{(?P<labels>[^}]*)\})?"
 _COUNT = re.compile(rf"(?:(?P<sum>sum)\()?count_over_time\({_SELECTOR}\[(?P<n>\d+)(?P<unit>[smhd])\]\)\)?\s*(?:\*\s*(?P<times>\d+))?")
 _NOW = re.compile(_SELECTOR)
+_VOLUME = re.compile(r"(?P<name>fly_volume_size_bytes|fly_volume_used_pct)(?:\{(?P<labels>[^}]*)\})?")
+_USED = re.compile(r"sum by \((?P<by>app|id|region)\) \(fly_volume_size_bytes \* fly_volume_used_pct / 100\)")
 _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 
 
@@ -74,11 +81,53 @@ def routes(vendor: FlyVendor) -> list[Route]:
         elif found := _NOW.fullmatch(text):
             up = [machine for machine in chosen(_labels(found["labels"])) if _is_up(machine, at)]
             result = [{"metric": {"__name__": "fly_instance_up"} | _metric(machine), "value": [at, "1"]} for machine in up]
+        elif (found := _VOLUME.fullmatch(text)) or (used := _USED.fullmatch(text)):
+            volumes = await asyncio.to_thread(_volumes, vendor)
+            if found:
+                result = _series(volumes, found["name"], _labels(found["labels"]), at)
+            else:
+                assert used is not None
+                result = _used_by(volumes, used["by"], at)
         else:
             return JSONResponse({"status": "error", "errorType": "bad_data", "error": f"unsupported query: {text}"}, 400)
         return JSONResponse({"status": "success", "data": {"resultType": "vector", "result": result}})
 
     return [Route(f"/prometheus/{vendor.org}/api/v1/query", query, methods=["GET", "POST"])]
+
+
+def _volumes(vendor: FlyVendor) -> list[tuple[dict[str, str], int, float]]:
+    """Labels, size in bytes and percent used of each volume that is there, attached or not."""
+    found = []
+    for app in vendor.apps.values():
+        for volume in app.live_volumes():
+            if volume.state == "pending_destroy":
+                continue
+            size = volume.size_gb * 1024**3
+            used = min(size, _bytes_under(vendor.runtime.volume_path(volume.id)))
+            found.append(({"app": app.name, "id": volume.id, "region": volume.region}, size, 100 * used / size))
+    return found
+
+
+def _bytes_under(folder: Path) -> int:
+    total = 0
+    for parent, _, files in os.walk(folder):
+        for name in files:
+            with contextlib.suppress(OSError):  # the machine may remove it meanwhile
+                total += (Path(parent) / name).lstat().st_size
+    return total
+
+
+def _series(volumes: list[tuple[dict[str, str], int, float]], name: str, wanted: dict[str, str], at: float) -> list[dict[str, object]]:
+    chosen = [row for row in volumes if all(row[0].get(label) == value for label, value in wanted.items())]
+    values = [(metric, str(size) if name == "fly_volume_size_bytes" else repr(percent)) for metric, size, percent in chosen]
+    return [{"metric": {"__name__": name} | metric, "value": [at, value]} for metric, value in values]
+
+
+def _used_by(volumes: list[tuple[dict[str, str], int, float]], label: str, at: float) -> list[dict[str, object]]:
+    sums: dict[str, float] = {}
+    for metric, size, percent in volumes:
+        sums[metric[label]] = sums.get(metric[label], 0.0) + size * percent / 100
+    return [{"metric": {label: value}, "value": [at, repr(total)]} for value, total in sorted(sums.items())]
 
 
 def _metric(machine: Machine) -> dict[str, str]:

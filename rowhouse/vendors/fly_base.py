@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import os
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, Final, Self
 
 import httpx
@@ -55,7 +55,7 @@ class FlyBase:
             )
 
         self.http = reach(base_url.rstrip("/") + "/v1")
-        self._reach_metrics = lambda: reach(api_url.rstrip("/") + "/prometheus")
+        self._reach_metrics: Callable[[], Http] = lambda: reach(api_url.rstrip("/") + "/prometheus")
         self._metrics: Http | None = None
         self._young: dict[str, float] = {}
 
