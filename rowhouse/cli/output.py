@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import functools
 import json
+import os
 import sys
 from collections.abc import Callable
 from decimal import Decimal
@@ -18,7 +19,7 @@ from rich.console import Console
 
 from rowhouse.errors import RowhouseError
 
-__all__ = ["EXIT_BREAKER", "EXIT_FINDINGS", "EXIT_NOTHING_DONE", "JsonOption", "data", "emit", "fail", "handled", "prose"]
+__all__ = ["EXIT_BREAKER", "EXIT_FINDINGS", "EXIT_NOTHING_DONE", "JsonOption", "data", "emit", "fail", "handled", "prose", "width_of"]
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -29,10 +30,19 @@ EXIT_BREAKER = 3
 
 JsonOption = Annotated[bool, typer.Option("--json", help="One JSON document on standard output, nothing else there.")]
 
-# Rich takes 80 columns where there is no terminal, and folds tables to fit: a file or a pipe has no width.
-_WIDE = None if sys.stdout.isatty() else 200
-data = Console(highlight=False, width=_WIDE)
-prose = Console(stderr=True, highlight=False, width=None if sys.stderr.isatty() else 200)
+_WIDE = 200
+
+
+def width_of(*, terminal: bool, columns: str | None) -> int | None:
+    """How wide to print; None leaves it to Rich, which asks the terminal or the variable COLUMNS.
+
+    With neither, Rich would take 80 and fold tables to fit: a file or a pipe has no width.
+    """
+    return None if terminal or (columns or "").isdigit() else _WIDE
+
+
+data = Console(highlight=False, width=width_of(terminal=sys.stdout.isatty(), columns=os.environ.get("COLUMNS")))
+prose = Console(stderr=True, highlight=False, width=width_of(terminal=sys.stderr.isatty(), columns=os.environ.get("COLUMNS")))
 
 
 def emit(document: Any) -> None:

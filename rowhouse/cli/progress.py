@@ -48,8 +48,10 @@ class Teller:
             self._status.start()
 
     def progress(self, done: int, known: int, running: int) -> None:
-        """So many resources are done of so many known."""
-        text = f"{self.what}: {done} of {max(done, known)} resources, {running} under way, {time.monotonic() - self._began:.0f} s"
+        """So many resources are done of so many known; a first run knows only those that the program came to."""
+        of = f" of {known}" if known > done else ""
+        under_way = f", {running} under way" if running else ""
+        text = f"{self.what}: {done}{of} resources done{under_way}, {time.monotonic() - self._began:.0f} s"
         if self._status is not None:
             self._status.update(text)
         elif not self.quiet and time.monotonic() - self._said > _QUIET_S:

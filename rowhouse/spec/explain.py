@@ -16,7 +16,7 @@ from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
 from rowhouse.spec.document import Document
-from rowhouse.spec.problem import Problem, did_you_mean, listed
+from rowhouse.spec.problem import Problem, did_you_mean, listed, nearest
 from rowhouse.spec.rules import RULES
 from rowhouse.spec.slug import show
 
@@ -35,13 +35,20 @@ def validated(model: type[M], document: Document) -> tuple[M | None, list[Proble
     try:
         return model.model_validate(document.data), []
     except ValidationError as error:
-        found = error.errors(include_url=False)
+        found = _without_echoes(model, error.errors(include_url=False))
         problems = [_problem(model, document, details) for details in found[:_MAX_EXPLAINED]]
         if len(found) > _MAX_EXPLAINED:
             last = problems[-1]
             more = f"{last.message} This file has {len(found) - _MAX_EXPLAINED:,} more mistakes, which are shown once these are mended."
             problems[-1] = replace(last, message=more)
         return None, problems
+
+
+def _without_echoes(model: type[BaseModel], found: Sequence[ErrorDetails]) -> list[ErrorDetails]:
+    """The findings without a missing key that an unknown one was meant to be: a misspelt key is one mistake."""
+    unknown = [details["loc"] for details in found if details["type"] == "extra_forbidden"][:_MAX_EXPLAINED]
+    meant = {(*loc[:-1], nearest(str(loc[-1]), _keys_at(model, loc[:-1]))) for loc in unknown}
+    return [details for details in found if details["type"] != "missing" or details["loc"] not in meant]
 
 
 def _problem(model: type[BaseModel], document: Document, details: ErrorDetails) -> Problem:

@@ -12,7 +12,7 @@ from typing import Literal
 
 from rowhouse.spec.rules import RULES
 
-__all__ = ["Problem", "Severity", "did_you_mean", "listed", "only_errors", "sorted_problems"]
+__all__ = ["Problem", "Severity", "did_you_mean", "listed", "nearest", "only_errors", "sorted_problems"]
 
 Severity = Literal["error", "warning"]
 
@@ -58,8 +58,13 @@ def only_errors(problems: Iterable[Problem]) -> list[Problem]:
 
 def did_you_mean(word: str, allowed: Sequence[str]) -> str:
     """`Did you mean 'x'? ` for the nearest allowed word, else the empty text."""
-    near = difflib.get_close_matches(word[:80].lower(), allowed, n=1, cutoff=0.6)
-    return f"Did you mean {near[0]!r}? " if near else ""
+    near = nearest(word, allowed)
+    return f"Did you mean {near!r}? " if near else ""
+
+
+def nearest(word: str, allowed: Sequence[str]) -> str | None:
+    """The allowed word that a misspelt one was probably meant to be."""
+    return next(iter(difflib.get_close_matches(word[:80].lower(), allowed, n=1, cutoff=0.6)), None)
 
 
 def listed(words: Iterable[str]) -> str:

@@ -33,6 +33,31 @@ def test_a_misspelt_value_is_named_with_the_right_one(tmp_path: Path):
     )
 
 
+@pytest.mark.parametrize(
+    ("text", "line", "meant"),
+    [
+        ("owner: {email: ops@acme.example}\nplann: aether/pro\n", 2, "plan"),
+        ("owner: {emial: ops@acme.example}\nplan: aether/pro\n", 1, "email"),
+    ],
+    ids=["at the top", "inside"],
+)
+def test_a_misspelt_required_key_is_one_mistake(tmp_path: Path, text: str, line: int, meant: str):
+    problem = tenant_problem(tmp_path, text)
+    assert (problem.rule, problem.line) == ("spec.unknown-key", line)
+    assert f"Did you mean '{meant}'?" in problem.message
+
+
+def test_a_required_key_that_nothing_was_meant_to_be_is_still_missing(tmp_path: Path):
+    found = problems_of(tmp_path, tenants__acme="owner: {email: ops@acme.example}\nplann: aether/pro\nzzz: 1\nowner_: {}\n")
+    assert [(problem.rule, problem.line) for problem in found] == [
+        ("spec.unknown-key", 2),
+        ("spec.unknown-key", 3),
+        ("spec.unknown-key", 4),
+    ]
+    found = problems_of(tmp_path, tenants__acme="owner: {email: ops@acme.example}\nzzz: 1\n")
+    assert [problem.rule for problem in found] == ["spec.missing-key", "spec.unknown-key"]
+
+
 def test_a_missing_key_is_named_with_its_meaning(tmp_path: Path):
     problem = tenant_problem(tmp_path, "owner: {name: Acme}\nplan: aether/pro\n")
     assert (problem.rule, problem.line, problem.column) == ("spec.missing-key", 1, 1)
