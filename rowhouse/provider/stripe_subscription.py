@@ -1,17 +1,20 @@
 """Stripe subscriptions: what a tenant pays each month. Stripe is the truth about their end.
 
-Does: adopt a live one with our marks, change items in place, cancel with a last invoice. Does not: create one again where somebody
-cancelled it at Stripe; that is a decision about the tenant, and belongs in its file.
+Does: adopt a live one with our marks, change items in place, cancel with a last invoice; note the plan's terms for the ledger once Stripe
+has accepted what they say. Does not: create one again where somebody cancelled it at Stripe; that is a decision about the tenant, and
+belongs in its file.
 """
 
 from __future__ import annotations
 
 from typing import Any, ClassVar, Final
 
+from rowhouse.errors import RowhouseError
 from rowhouse.provider.clients import Clients
+from rowhouse.provider.plan_terms import note_terms, terms_rule
 from rowhouse.provider.stripe_kit import create, idempotency_key, is_ours, metadata_change, metadata_rule, seen_metadata
 from rowhouse.vendors.http import VendorError
-from rowhouse.wire.contract import CheckFailure, Context, Found, Refused
+from rowhouse.wire.contract import CheckFailure, Context, Found, InitFailed, Refused
 from rowhouse.wire.fields import Computed, Declared, Field, Props
 
 __all__ = ["CANCELLED_BY", "Subscription"]
@@ -60,6 +63,10 @@ class Subscription(Declared):
         "metadata": Field("object", default={}, rule=metadata_rule),
         "active": Field("boolean", default=True),
         "anchorDayOfMonth": Field("integer", default=1, change="never", advice=_ADVICE, rule=_day),
+        # Of the plan, as canonical JSON. Stripe never sees them; a change of them alone is noted all the same.
+        "terms": Field("string", rule=terms_rule),
+        # Where they are noted; absent: the project's own folder, whose path differs from machine to machine and stays out of the state.
+        "store": Field("string", change="ignore"),
     }
     computed: ClassVar = {
         "subscriptionId": Computed(),
@@ -87,6 +94,23 @@ class Subscription(Declared):
 
         Not `active`: nothing is begun; the last one is named, or `none/<customer>` where there never was one.
         """
+        made, found = await self._made(ctx, inputs)
+        return made, await self._noted(ctx, made, inputs, found)
+
+    async def _noted(self, ctx: Context, id: str, inputs: Props, found: Props | None) -> Props:  # noqa: A002
+        """The computed outputs, after the terms that Stripe accepted are noted."""
+        computed = _NEVER if found is None else _computed(found)
+        ctx.keep(id, self.outputs(inputs, computed))
+        try:
+            await note_terms(self._clients, inputs, created=None if found is None else found.get("created"))
+        except (RowhouseError, Refused) as error:
+            # Without the terms among what is kept, whoever looks next sees that they are still to be noted, a refresh in between or not.
+            kept = {name: value for name, value in inputs.items() if name != "terms"}
+            raise InitFailed(id, self.outputs(kept, computed), [str(error)], kept) from None
+        return computed
+
+    async def _made(self, ctx: Context, inputs: Props) -> tuple[str, Props | None]:
+        """The id, and the subscription where there is one."""
         newborn = self._clients.newborn_customers
         ours = [] if inputs["customer"] in newborn else await self._ours(inputs)
         newborn.discard(inputs["customer"])  # a second attempt looks, as a new process does
@@ -96,11 +120,11 @@ class Subscription(Declared):
                 await self._end(live)
                 live = await self._clients.stripe.get(f"{_PATH}/{live['id']}")
             last = live or max(ours, key=lambda found: found.get("created") or 0, default=None)
-            return (last["id"], _computed(last)) if last is not None else (f"{_NONE}{inputs['customer']}", _NEVER)
+            return (last["id"] if last is not None else f"{_NONE}{inputs['customer']}"), last
         if live is None:
             live = await self._begin(ctx, inputs, ours)
         ctx.keep(live["id"], self.outputs(inputs, _computed(live)))
-        return live["id"], _computed(await self._fit(ctx, live, inputs, {}))
+        return live["id"], await self._fit(ctx, live, inputs, {})
 
     async def _begin(self, ctx: Context, inputs: Props, ours: list[Props]) -> Props:
         stripe = self._clients.stripe
@@ -186,20 +210,17 @@ class Subscription(Declared):
         """
         current = _current_id(id, old_outputs)
         found = None if current.startswith(_NONE) else await self._clients.stripe.get(f"{_PATH}/{current}")
-        if found is not None and found.get("status") in _ENDED:
-            if not news["active"]:
-                return _computed(found)
+        if found is not None and found.get("status") in _ENDED and news["active"]:
             self._refuse_return(ctx, [found])
             found = None
         if found is None:
-            _, computed = await self.make(ctx, news)
-            ctx.keep(id, self.outputs(news, computed))
-            return computed
-        if not news["active"]:
+            _, found = await self._made(ctx, news)
+        elif news["active"]:
+            found = await self._fit(ctx, found, news, old_inputs)
+        elif found.get("status") not in _ENDED:
             await self._end(found)
             found = await self._clients.stripe.get(f"{_PATH}/{current}") or found
-            return _computed(found)
-        return _computed(await self._fit(ctx, found, news, old_inputs))
+        return await self._noted(ctx, id, news, found)
 
     async def read(self, ctx: Context, id: str, inputs: Props, outputs: Props) -> Found | None:  # noqa: A002
         """By id; one that has ended is gone, unless it is meant to have ended; one that never began goes with its customer."""
@@ -230,15 +251,19 @@ class Subscription(Declared):
         }
         if found.get("days_until_due") is not None:
             seen["daysUntilDue"] = found["days_until_due"]
+        seen |= {name: inputs[name] for name in ("terms", "store") if inputs.get(name) is not None}  # of which Stripe knows nothing
         return Found(current, seen, self.outputs(seen, _computed(found)))
 
     async def delete(self, ctx: Context, id: str, inputs: Props, outputs: Props) -> None:  # noqa: A002
         """Cancel; what has ended already, or never began, is a success."""
-        del ctx, inputs
+        del ctx
         current = _current_id(id, outputs)
-        found = None if current.startswith(_NONE) else await self._clients.stripe.get(f"{_PATH}/{current}")
-        if found is not None and found.get("status") not in _ENDED:
+        path = f"/v1/customers/{current.removeprefix(_NONE)}" if current.startswith(_NONE) else f"{_PATH}/{current}"
+        # Of a free plan only the time of the answer matters.
+        found = await self._clients.stripe.get(path) if inputs.get("terms") or not current.startswith(_NONE) else None
+        if found is not None and not current.startswith(_NONE) and found.get("status") not in _ENDED:
             await self._end(found)
+        await note_terms(self._clients, inputs, created=(found or {}).get("created"), gone=True)
 
     async def _end(self, found: Props) -> None:
         """Mark that the end is ours, then cancel with an invoice of what was used; without that invoice the use would be lost."""

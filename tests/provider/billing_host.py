@@ -14,6 +14,7 @@ import httpx
 
 from rowhouse.provider.clients import Clients
 from rowhouse.provider.plugin import Rowhouse
+from rowhouse.vendors.store import Store
 from tests.provider.hosts import Killed
 from tests.provider.support import Engine, engine_for
 
@@ -199,9 +200,9 @@ class MemoryStripe(httpx.AsyncBaseTransport):
 
 
 @contextlib.asynccontextmanager
-async def engine_on_stripe(host: MemoryStripe, state: dict[str, Any] | None = None) -> AsyncIterator[Engine]:
+async def engine_on_stripe(host: MemoryStripe, state: dict[str, Any] | None = None, store: Store | None = None) -> AsyncIterator[Engine]:
     """An engine with a fresh plugin in front of this Stripe."""
-    clients = Clients({"STRIPE_API_KEY": KEY, "ROWHOUSE_STRIPE_BASE_URL": "http://stripe.test"}, stripe_transport=host)
+    clients = Clients({"STRIPE_API_KEY": KEY, "ROWHOUSE_STRIPE_BASE_URL": "http://stripe.test"}, stripe_transport=host, store=store)
 
     async def nap(_: float) -> None:
         return None

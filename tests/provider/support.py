@@ -36,6 +36,8 @@ def failed(error: grpc.aio.AioRpcError) -> Failed:
                 message = pb.ErrorResourceInitFailed()
                 if detail.Unpack(message):
                     partial = {"id": message.id, "outputs": decode(message.properties), "reasons": list(message.reasons)}
+                    if message.HasField("inputs"):
+                        partial["inputs"] = decode(message.inputs)
     return Failed(error.code().name, error.details() or "", partial)
 
 
@@ -119,6 +121,7 @@ class Engine:
         except Failed as error:
             if error.partial:
                 kept.id, kept.outputs = error.partial["id"], error.partial["outputs"]
+                kept.inputs = error.partial.get("inputs", inputs)
                 self.resources[name] = kept
             raise
         kept.id, kept.outputs = answer.id, decode(answer.properties)
@@ -141,6 +144,7 @@ class Engine:
         except Failed as error:
             if error.partial:
                 kept.outputs = error.partial["outputs"]
+                kept.inputs = error.partial.get("inputs", kept.inputs)
             raise
         kept.inputs, kept.outputs = inputs, decode(answer.properties)
 

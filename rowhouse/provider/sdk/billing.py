@@ -260,6 +260,8 @@ class Subscription(pulumi.CustomResource):
         metadata: pulumi.Input[Mapping[str, pulumi.Input[str]]] | None = None,
         active: pulumi.Input[bool] | None = None,
         anchor_day_of_month: pulumi.Input[int] | None = None,
+        terms: pulumi.Input[str] | None = None,
+        store: pulumi.Input[str] | None = None,
         opts: pulumi.ResourceOptions | None = None,
     ) -> None:
         """Register it; the arguments are the resource's inputs."""
@@ -271,6 +273,8 @@ class Subscription(pulumi.CustomResource):
             "metadata": metadata,
             "active": active,
             "anchorDayOfMonth": anchor_day_of_month,
+            "terms": terms,
+            "store": store,
             "subscriptionId": None,
             "status": None,
             "currentPeriodEnd": None,
@@ -311,6 +315,16 @@ class Subscription(pulumi.CustomResource):
     @pulumi.getter(name="anchorDayOfMonth")
     def anchor_day_of_month(self) -> pulumi.Output[int | None]:
         return pulumi.get(self, "anchorDayOfMonth")  # type: ignore[no-any-return]
+
+    @property
+    @pulumi.getter(name="terms")
+    def terms(self) -> pulumi.Output[str | None]:
+        return pulumi.get(self, "terms")  # type: ignore[no-any-return]
+
+    @property
+    @pulumi.getter(name="store")
+    def store(self) -> pulumi.Output[str | None]:
+        return pulumi.get(self, "store")  # type: ignore[no-any-return]
 
     @property
     @pulumi.getter(name="subscriptionId")
