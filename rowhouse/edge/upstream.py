@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import base64
 import contextlib
+import functools
 import socket
 import ssl
 import time
@@ -53,7 +54,6 @@ class Dialer:
 
     def __init__(self, connect_s: float) -> None:
         self._connect_s = connect_s
-        self._tls = ssl.create_default_context()
         proxies = getproxies_environment()
         url = proxies.get("http") or proxies.get("all")
         self._proxy = _proxy(url) if url else None
@@ -70,7 +70,7 @@ class Dialer:
             async with asyncio.timeout(self._connect_s):
                 sock = await self.socket(target, tunnel=secure)
                 reader, writer = await asyncio.open_connection(
-                    sock=sock, limit=READ_BYTES, ssl=self._tls if secure else None, server_hostname=target.host if secure else None
+                    sock=sock, limit=READ_BYTES, ssl=self.tls if secure else None, server_hostname=target.host if secure else None
                 )
         except (OSError, TimeoutError) as exc:
             raise Unreachable(type(exc).__name__) from exc
@@ -94,10 +94,10 @@ class Dialer:
         except (OSError, TimeoutError) as exc:
             raise Unreachable(type(exc).__name__) from exc
 
-    @property
+    @functools.cached_property
     def tls(self) -> ssl.SSLContext:
-        """Verifies certificates against the system's roots."""
-        return self._tls
+        """Verifies certificates against the system's roots; read when the first instance asks for TLS."""
+        return ssl.create_default_context()
 
 
 class Link:

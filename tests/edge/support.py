@@ -142,14 +142,21 @@ async def app_server(app: Any) -> AsyncIterator[int]:
     sock.bind(("127.0.0.1", 0))
     sock.listen(64)
     server = make_server(app, replace(FAST, head_s=30))
-    task = asyncio.create_task(server.serve(sockets=[sock]))
-    while not server.started:
-        await asyncio.sleep(0.005)
+    # Started and ended by hand: uvicorn's own end takes two tenths of a second, in each of these tests.
+    server.config.load()
+    server.lifespan = server.config.lifespan_class(server.config)
+    port = sock.getsockname()[1]
+    await server.startup(sockets=[sock])
     try:
-        yield sock.getsockname()[1]
+        yield port
     finally:
-        server.should_exit = True
-        await task
+        for listener in server.servers:
+            listener.close()
+        for connection in list(server.server_state.connections):
+            connection.transport.abort()
+        for task in list(server.server_state.tasks):
+            task.cancel()
+        await asyncio.gather(*server.server_state.tasks, return_exceptions=True)
         sock.close()
 
 
@@ -197,13 +204,13 @@ class World:
             headers.append(("Cf-Access-Jwt-Assertion", bearer or token(host.split(":", maxsplit=1)[0].lower().removesuffix("."))))
         return await self.client.request(method, f"http://127.0.0.1:{self.port}{path}", headers=[("Host", host), *headers], **kwargs)
 
-    async def raw(self, data: bytes, *, end: bool = False) -> bytes:
-        """Send bytes, read all that comes until the gateway closes or is silent for a moment."""
+    async def raw(self, data: bytes) -> bytes:
+        """Send bytes, read all that comes until the gateway closes or, having begun, is silent for a moment."""
         reader, writer = await asyncio.open_connection("127.0.0.1", self.port)
         writer.write(data)
         answer = b""
         with contextlib.suppress(TimeoutError, OSError):
-            while piece := await asyncio.wait_for(reader.read(65536), 0.8):
+            while piece := await asyncio.wait_for(reader.read(65536), 0.3 if answer else 5.0):
                 answer += piece
         writer.transport.abort()
         return answer
@@ -216,7 +223,7 @@ async def world(
     """A gateway over a folder store; put routes before or after."""
     store = store or FileStore(tmp_path / "store")
     publisher = settings.pop("publisher", None) or Publisher()
-    async with listening(publisher.serve) as certs_port, httpx.AsyncClient(trust_env=False, timeout=10) as client:
+    async with listening(publisher.serve) as certs_port:
         publisher.url = f"http://127.0.0.1:{certs_port}/certs"
         made = Settings(
             store_url=None,
@@ -232,7 +239,11 @@ async def world(
             activity_s=0.1,
             limits=limits,
         )
-        async with running(made, store, clock=clock) as (port, directory):
+        # The client goes first, so that the gateway has no connections to wait for.
+        async with (
+            running(made, store, clock=clock) as (port, directory),
+            httpx.AsyncClient(trust_env=False, timeout=10, verify=False) as client,
+        ):
             yield World(port, store, publisher, directory, client)
 
 

@@ -4,10 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import os
 import socket
-import subprocess
-import sys
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -16,8 +13,9 @@ import pytest
 from rowhouse.edge.health import AT_ONCE, Health, answering
 from rowhouse.edge.keys import KeySet
 from rowhouse.edge.routes import Directory
+from rowhouse.edge.settings import GatewayError, Settings
 from rowhouse.vendors.store_file import FileStore
-from tests.edge.support import Publisher, listening, route
+from tests.edge.support import Publisher, listening, route, world
 
 
 class Desk:
@@ -114,16 +112,19 @@ def test_idle_and_endless_callers_hold_up_nobody(tmp_path: Path) -> None:
     asyncio.run(run())
 
 
-def test_a_process_answers_on_the_port_that_its_settings_name_and_not_on_a_taken_one(tmp_path: Path) -> None:
-    with socket.create_server(("127.0.0.1", 0)) as taken:
-        env = {
-            **os.environ,
-            "ROWHOUSE_STORE_URL": (tmp_path / "s").as_uri(),
-            "ROWHOUSE_ACCESS_ISSUER": "http://127.0.0.1:9",
-            "ROWHOUSE_GATEWAY_PORT": "0",
-            "ROWHOUSE_GATEWAY_HEALTH_HOST": "127.0.0.1",
-            "ROWHOUSE_GATEWAY_HEALTH_PORT": str(taken.getsockname()[1]),
-        }
-        ended = subprocess.run([sys.executable, "-m", "rowhouse.edge"], env=env, capture_output=True, text=True, timeout=30, check=False)
-    assert ended.returncode == 2
-    assert "ROWHOUSE_GATEWAY_HEALTH_PORT" in ended.stderr
+def test_a_taken_port_is_named_with_its_setting_and_nothing_stays_open(tmp_path: Path) -> None:
+    async def run(port: int) -> None:
+        async with world(tmp_path, health_port=port):
+            pass
+
+    with socket.create_server(("127.0.0.1", 0)) as taken, pytest.raises(GatewayError, match="Set ROWHOUSE_GATEWAY_HEALTH_HOST and"):
+        asyncio.run(run(taken.getsockname()[1]))
+
+
+def test_the_port_is_opened_only_where_the_settings_say_so() -> None:
+    env = {"ROWHOUSE_ACCESS_ISSUER": "https://t.example"}
+    assert Settings.from_env(env).health_port is None
+    told = Settings.from_env(env | {"ROWHOUSE_GATEWAY_HEALTH_PORT": "8081"})
+    assert (told.health_host, told.health_port) == ("::", 8081)
+    with pytest.raises(GatewayError, match="ROWHOUSE_GATEWAY_HEALTH_PORT is '-1'"):
+        Settings.from_env(env | {"ROWHOUSE_GATEWAY_HEALTH_PORT": "-1"})

@@ -11,6 +11,7 @@ from websockets.asyncio.client import connect
 from websockets.asyncio.server import ServerConnection, serve
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 
+from rowhouse.edge import sockets
 from rowhouse.vendors.store_file import FileStore
 from tests.edge.support import World, hold, route, token, until, world
 
@@ -102,7 +103,9 @@ def test_a_stranger_is_refused_before_the_handshake(tmp_path: Path, bearer: str 
     with_socket_app(tmp_path, echo, body)
 
 
-def test_a_hold_ends_a_running_socket(tmp_path: Path) -> None:
+def test_a_hold_ends_a_running_socket(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sockets, "CHECK_S", 0.05)
+
     async def body(w: World) -> None:
         async with dial(w) as ws:
             await ws.recv()
