@@ -159,8 +159,8 @@ class Subscription(Declared):
         missing = [key for key in keys if key not in found]
         if missing:
             raise Refused(
-                f"{ctx.name}: Stripe has no active price with lookup key '{missing[0]}'. The catalog is registered by one cell (`main` "
-                "unless configured otherwise): apply that one first."
+                f"{ctx.name}: Stripe has no active price with lookup key '{missing[0]}'. The catalog is registered by the cell "
+                "`main`: apply that one first (`rowhouse up --stack main`), then this one again."
             )
         return [item["price"] if "price" in item else found[item["lookupKey"]] for item in inputs["items"]]
 
