@@ -76,7 +76,8 @@ def state_of(word: str) -> State:
 def read_events(machine: Machine, items: Sequence[Mapping[str, Any]], *, at: int, asof: int, mark: MachineMark | None) -> Reading:
     """Entries of the events that are new, and of the stretches for which the list vouches.
 
-    Shapes: items as Fly gives them, newest first. `at` is the answer's `Date`, `asof` a time before which it was surely not read.
+    Shapes: items as Fly gives them, newest first. An `events` entry says over which span the list speaks and, as its value, how many events
+        it had there. `at` is the answer's `Date`, `asof` a time before which it was surely not read.
         `mark` is what earlier passes knew of the machine.
     A time in the future, or before that of an older event, is doubtful. Such an event is kept, marked, with its state unknown from its
     older neighbour on and Fly's own time in its data, and nothing next to it is vouched for: what it ended or began may have been at any
@@ -103,11 +104,11 @@ def read_events(machine: Machine, items: Sequence[Mapping[str, Any]], *, at: int
         data |= {"request": kept} if (kept := _request(event.raw)) else {}
         if marks[index] or event.at is None:
             data |= {"marks": marks[index], "timestamp": event.raw.get("timestamp")}
-            entries.append(_entry(machine, "event", at=trusted + 1, state="unknown", id=event.id, data=data))
+            entries.append(_entry(machine, "event", at=trusted + 1, asof=asof, state="unknown", id=event.id, data=data))
         else:
-            entries.append(_entry(machine, "event", at=event.at, state=states[index], id=event.id, data=data))
+            entries.append(_entry(machine, "event", at=event.at, asof=asof, state=states[index], id=event.id, data=data))
 
-    lost = _lost(machine, events, marks, mark, first_new, len(items))
+    lost = _lost(machine, events, marks, mark, first_new)
     if lost:
         findings.append(
             _finding(machine, "fly.events-lost", f"events between {lost['from']} and {lost['to']} (ms) were never seen; they stay unknown.")
@@ -125,11 +126,10 @@ def read_events(machine: Machine, items: Sequence[Mapping[str, Any]], *, at: int
         data = about if last else {"app": machine.app}
         data = data | ({"lost": lost} if lost and low == start else {})
         end = max(begin, end)
-        entries.append(
-            _entry(machine, "events", at=begin, asof=end, value=str(len(items)), state=states[high] if last else "unknown", data=data)
-        )
+        held = sum(1 for event, why in zip(events, marks, strict=True) if event.at is not None and not why and begin <= event.at <= end)
+        entries.append(_entry(machine, "events", at=begin, asof=end, value=str(held), state=states[high] if last else "unknown", data=data))
     if marks[-1]:  # nothing is vouched for up to now, and still these events were had: without this they were asked for at every pass
-        entries.append(_entry(machine, "events", at=asof, asof=asof, value=str(len(items)), state="unknown", data=about))
+        entries.append(_entry(machine, "events", at=asof, asof=asof, value="0", state="unknown", data=about))
     return Reading(tuple(entries), tuple(findings))
 
 
@@ -196,19 +196,18 @@ def _good(marks: Sequence[Sequence[str]], start: int) -> list[tuple[int, int]]:
 
 
 def _lost(
-    machine: Machine, events: Sequence[_Event], marks: Sequence[Sequence[str]], mark: MachineMark | None, first_new: int, count: int
+    machine: Machine, events: Sequence[_Event], marks: Sequence[Sequence[str]], mark: MachineMark | None, first_new: int
 ) -> dict[str, Any] | None:
     """The stretch of which no event is left: the list is full, or of a newer version, and does not reach back to what was known."""
     oldest = events[0]
     if first_new or oldest.at is None or marks[0]:
         return None
-    whole = _is_first(oldest) and count < _EVENTS_MAX
-    if whole:
+    if _is_first(oldest):
         return None
     since = mark.covered_to if mark and mark.covered_to is not None else machine.created_at
     if since >= oldest.at:
         return None
-    return {"from": since, "to": oldest.at, "why": "full" if count >= _EVENTS_MAX else "version"}
+    return {"from": since, "to": oldest.at, "why": "full" if len(events) >= _EVENTS_MAX else "version"}
 
 
 def _strange(machine: Machine, events: Sequence[_Event]) -> list[Finding]:

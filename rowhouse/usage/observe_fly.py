@@ -187,7 +187,7 @@ class FlySource:
             if there is not None and str(there.get("state")) not in {"destroyed", "destroying"}:
                 part.fail(f"machine {key} of {mark.tenant} is there, but not in the list")
             elif at is not None:
-                data = {"app": mark.app, "updated_at": mark.updated_at, "word": "absent"}
+                data = {"app": mark.app, "word": "absent"}  # when it went nobody says: not before it was missed
                 part.entries.append(
                     Entry("machine", at, mark.tenant, mark.instance, key, asof=at, state=GONE, id=mark.version or None, data=data)
                 )

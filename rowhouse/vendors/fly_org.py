@@ -15,7 +15,7 @@ from urllib.parse import quote
 import httpx
 
 from rowhouse.vendors.fly_base import ACTION, FlyBase, Json
-from rowhouse.vendors.http import VendorError, date_ms
+from rowhouse.vendors.http import VendorError, asof_ms, date_ms
 
 __all__ = ["FlyOrg", "Page", "Told"]
 
@@ -69,7 +69,7 @@ class FlyOrg(FlyBase):
                 return None
             raise
         items = _objects(path, response, response.json() if response.content else None)
-        return Told(items, date_ms(response), _asof(response))
+        return Told(items, date_ms(response), asof_ms(response))
 
     async def prometheus(self, org: str, query: str) -> Told:
         """The vector that a query gives now: `{metric: {label: value}, value: [seconds, text]}`.
@@ -83,7 +83,7 @@ class FlyOrg(FlyBase):
         data = body.get("data") if body.get("status") == "success" else None
         if not isinstance(data, dict) or data.get("resultType") != "vector":
             raise VendorError("Fly", f"GET {path}", status=response.status_code, message="the answer is no vector of samples")
-        return Told(_objects(path, response, data.get("result")), date_ms(response), _asof(response))
+        return Told(_objects(path, response, data.get("result")), date_ms(response), asof_ms(response))
 
     async def _pages(self, org: str, what: Literal["machines", "volumes"], updated_after_ms: int | None) -> AsyncIterator[Page]:
         path = f"/orgs/{quote(org)}/{what}"
@@ -98,18 +98,13 @@ class FlyOrg(FlyBase):
             items = _objects(path, response, body.get(what))
             cursor = str(body.get("next_cursor") or "")  # pages may be short, even empty, and still have a successor
             regions = tuple(sorted(str(region) for region in body.get("error_regions") or ()))
-            yield Page(items, date_ms(response), _asof(response), regions, not cursor)
+            yield Page(items, date_ms(response), asof_ms(response), regions, not cursor)
             if not cursor:
                 return
             if cursor in seen:
                 raise VendorError("Fly", f"GET {path}", status=response.status_code, message="the list leads back to a page it had before")
             seen.add(cursor)
         raise VendorError("Fly", f"GET {path}", message=f"the list does not end after {_PAGES_MAX} pages")
-
-
-def _asof(response: httpx.Response) -> int | None:
-    at = date_ms(response)
-    return None if at is None else at - int(response.elapsed.total_seconds() * 1000) - 1
 
 
 def _json(path: str, response: httpx.Response) -> Json:

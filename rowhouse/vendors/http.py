@@ -6,6 +6,7 @@ Does not: know any vendor's paths. The transport is an argument, so that tests p
 from __future__ import annotations
 
 import asyncio
+import math
 import random
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
@@ -19,7 +20,7 @@ import httpx
 from rowhouse.errors import RowhouseError
 from rowhouse.hiding import hidden
 
-__all__ = ["Buckets", "Http", "Limit", "MissingToken", "VendorError", "date_ms", "token_from"]
+__all__ = ["Buckets", "Http", "Limit", "MissingToken", "VendorError", "asof_ms", "date_ms", "token_from"]
 
 _RETRY_AFTER_MAX_S: Final = 60.0
 _BACKOFF_MAX_S: Final = 8.0
@@ -188,6 +189,7 @@ class Http:
                 await self.buckets.take(*bucket)
             wait_s = min(_BACKOFF_MAX_S, 0.2 * 2**attempt) * random.uniform(0.5, 1.0)  # noqa: S311  # jitter, not a secret
             self.calls += 1
+            began = time.monotonic()
             try:
                 response = await self._client.request(
                     method,
@@ -205,6 +207,7 @@ class Http:
                 if isinstance(error, httpx.InvalidURL) or not (repeatable or never_sent):
                     raise last from None
             else:
+                response.extensions["took_s"] = time.monotonic() - began
                 self._hear(response)
                 if response.is_success:
                     return response
@@ -244,6 +247,12 @@ def date_ms(response: httpx.Response) -> int | None:
     except ValueError:
         return None
     return int(moment.replace(tzinfo=moment.tzinfo or UTC).timestamp()) * 1000
+
+
+def asof_ms(response: httpx.Response) -> int | None:
+    """A time by the vendor's clock at which the answer was surely not read yet: its `Date` less the seconds, rounded up, that it took."""
+    at = date_ms(response)
+    return None if at is None else at - 1000 * math.ceil(float(response.extensions["took_s"]))
 
 
 def _retry_after(response: httpx.Response) -> float | None:
