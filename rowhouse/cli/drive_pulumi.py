@@ -60,17 +60,19 @@ class PulumiDriver:
     async def preview(self, teller: Teller, *, refresh: bool = False) -> Outcome:
         """What `up` would do."""
         if await self._is_there():
-            return await self._planned(teller, "preview", "--json", *(["--refresh"] if refresh else []))
+            return await self._planned_around_failures(teller, "preview", "--json", *(["--refresh"] if refresh else []))
         project = str(yaml.safe_load((self.root / "Pulumi.yaml").read_text(encoding="utf-8"))["name"])
         async with blank_stack(self.root, project, self.stack, self.env) as (env, arguments):
-            return await self._planned(teller, "preview", "--json", *arguments, env=env)
+            return await self._planned_around_failures(teller, "preview", "--json", *arguments, env=env)
 
     async def up(self, teller: Teller, review: Review | None = None, *, refresh: bool = False) -> Outcome:
         """Apply; `review` is shown the preview first and may decline."""
         if review is not None:
             planned = await self.preview(teller, refresh=refresh)
-            if planned.failures or not await _agreed(review, planned):
-                planned.declined = not planned.failures
+            # What is refused of one tenant keeps nobody from asking about the others.
+            unfit = any(_is_of_run(failure) for failure in planned.failures)
+            if unfit or not await _agreed(review, planned):
+                planned.declined = not unfit
                 return planned
         if (await self.export())["deployment"].get("pending_operations"):
             await self.settled(teller)
@@ -87,12 +89,23 @@ class PulumiDriver:
         excluded: set[str] = set()
         while self._cut_short and (bad := {failure.urn for failure in outcome.failures if failure.urn} - excluded):
             excluded |= bad
-            words = [word for urn in sorted(excluded) for word in ("--exclude", urn)]
-            rest = await self._events(teller, *args, *words, "--exclude-dependents")
+            rest = await self._events(teller, *args, *_without(excluded))
             outcome.changes += rest.changes
             outcome.parents |= rest.parents
             outcome.seconds += rest.seconds
             outcome.failures = _worded([*outcome.failures, *rest.failures])
+        return outcome
+
+    async def _planned_around_failures(self, teller: Teller, *args: str, env: Mapping[str, str] | None = None) -> Outcome:
+        """Preview; where the CLI stops for one refused property, look again without it and what depends on it."""
+        outcome = await self._planned(teller, *args, env=env)
+        excluded: set[str] = set()
+        while bad := {failure.urn for failure in outcome.failures if not _is_of_run(failure)} - excluded:
+            excluded |= bad
+            rest = await self._planned(teller, *args, *_without(excluded), env=env)
+            rest.failures = _worded([*outcome.failures, *rest.failures])
+            rest.seconds += outcome.seconds
+            outcome = rest
         return outcome
 
     async def refresh(self, teller: Teller) -> Outcome:
@@ -248,6 +261,16 @@ class PulumiDriver:
 async def _agreed(review: Review, planned: Outcome) -> bool:
     answer = review(planned)
     return await answer if isawaitable(answer) else bool(answer)
+
+
+def _without(excluded: set[str]) -> list[str]:
+    """The CLI's words for leaving these resources and what depends on them as they are."""
+    return [*(word for urn in sorted(excluded) for word in ("--exclude", urn)), "--exclude-dependents"]
+
+
+def _is_of_run(failure: Failed) -> bool:
+    """Whether a failure is of the run as a whole, not of one resource."""
+    return not failure.urn or _STACK_TYPE in failure.urn
 
 
 def _protected(state: dict[str, Any]) -> list[Failed]:

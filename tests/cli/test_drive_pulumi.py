@@ -135,6 +135,40 @@ def test_a_refused_property_is_gone_around_so_that_others_are_applied(cli: FakeC
     assert f"--exclude {URN} --exclude-dependents" in second
 
 
+def refused_in_preview(*others: dict[str, Any]) -> list[dict[str, Any]]:
+    """A preview that one refused property ends, and the one without it."""
+    refusal = {"diagnostics": [{"urn": URN, "message": "'size' must be a number", "severity": "error"}]}
+    return [{"out": json.dumps(refusal), "code": 255}, {"out": json.dumps({"steps": list(others), "changeSummary": {"same": 3}})}]
+
+
+def test_a_preview_goes_around_a_refused_property_too(cli: FakeCli):
+    other = URN.replace("::a", "::b")
+    cli.answers["preview"] = refused_in_preview({"op": "create", "urn": other, "newState": {"type": "rowhouse:fly:App"}})
+    outcome, _, calls = cli.run("preview")
+    assert [failure.message for failure in outcome.failures] == ["'size' must be a number"]
+    assert ([change.urn for change in outcome.changes], outcome.unchanged) == ([other], 3)
+    assert f"--exclude {URN} --exclude-dependents" in [call for call in calls if call.startswith("preview ")][1]
+
+
+def test_a_reviewer_is_asked_about_the_others_when_one_is_refused(cli: FakeCli):
+    cli.answers |= {"preview": refused_in_preview(), "up": [{}]}
+    asked: list[int] = []
+
+    def review(planned: Any) -> bool:
+        asked.append(len(planned.failures))
+        return False
+
+    outcome, _, calls = cli.run("up", review=review)
+    assert (asked, outcome.declined) == ([1], True)
+    assert not any(call.startswith("up ") for call in calls)
+
+
+def test_a_reviewer_is_not_asked_about_a_run_that_cannot_begin(cli: FakeCli):
+    cli.answers["preview"] = [{"err": "error: could not load plugin\n", "code": 1}]
+    outcome, _, _ = cli.run("up", review=lambda planned: pytest.fail(str(planned)))
+    assert (len(outcome.failures), outcome.declined) == (1, False)
+
+
 def test_a_resource_that_is_refused_again_ends_the_attempts(cli: FakeCli):
     cli.answers["up"] = [{"out": lines(diagnostic(URN, "'size' must be a number")), "code": 255}]
     outcome, _, calls = cli.run("up")
