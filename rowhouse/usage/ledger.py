@@ -10,15 +10,13 @@ that a segment missing at the end is missed as well.
 
 from __future__ import annotations
 
-import hashlib
-import tempfile
-from collections.abc import Iterable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, Literal
 
 from rowhouse.usage.entries import Entry, LedgerError, line_of
+from rowhouse.usage.reading import Reader, head_of, read_head
 from rowhouse.usage.segments import (
     RESTORE,
     SOURCES,
@@ -33,7 +31,6 @@ from rowhouse.usage.segments import (
     month_of,
     prefix_of,
     segment_key,
-    sha256_of,
     stamp_of,
 )
 from rowhouse.vendors.store import Blob, Conflict, Store, StoreError
@@ -44,7 +41,6 @@ if TYPE_CHECKING:
 __all__ = ["Appended", "Ledger"]
 
 _ATTEMPTS: Final = 30
-_THREADS: Final = 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,8 +62,7 @@ class Ledger:
         """Args: cache: a folder of this machine that may be lost; a temporary one when None."""
         self.store = store
         self.cell = cell
-        self._cache = cache
-        self._temporary: tempfile.TemporaryDirectory[str] | None = None
+        self._reader = Reader(store, cell, cache)
         self._complete: dict[str, str] = {}  # source -> etag of the head whose segment was seen under its own key
 
     def append(self, source: str, window: str, entries: Iterable[Entry]) -> Appended:
@@ -89,7 +84,7 @@ class Ledger:
         hashed = lines_hash(lines)
         first = month_of(stamp)
         for _ in range(_ATTEMPTS):
-            blob = self._head_blob(source)
+            blob = read_head(self.store, self.cell, source)
             head = self._settled(source, blob) if blob is not None else None
             if named:
                 known = self._remembered(source, hashed, first, head)
@@ -128,24 +123,9 @@ class Ledger:
             month = _next_month(month)
         return None
 
-    def _head_blob(self, source: str) -> Blob | None:
-        """The head as stored; None where the chain has not begun. Raises LedgerError where it is missing."""
-        blob = self.store.get(head_key(self.cell, source))
-        if blob is None and self.store.list(prefix_of(self.cell, source)):
-            blob = self.store.get(head_key(self.cell, source))  # it may have begun between the two looks
-            if blob is None:
-                raise LedgerError(f"ledger object {head_key(self.cell, source)} is missing, and segments of its chain stand. {RESTORE}")
-        return blob
-
-    def _head(self, source: str, blob: Blob) -> Segment:
-        head = decode(head_key(self.cell, source), blob.data)
-        if (head.header.cell, head.header.source) != (self.cell, source):
-            raise LedgerError(f"ledger object {head_key(self.cell, source)} is that of {head.header.cell}/{head.header.source}. {RESTORE}")
-        return head
-
     def _settled(self, source: str, blob: Blob) -> Segment:
         """The head, after its segment stands under its own key."""
-        head = self._head(source, blob)
+        head = head_of(self.cell, source, blob.data)
         if self._complete.get(source) != blob.etag:
             self._stand(head.header.key, blob.data)
             self._complete[source] = blob.etag
@@ -190,133 +170,42 @@ class Ledger:
         for source in SOURCES:
             blob = self.store.get(head_key(self.cell, source))
             if blob is not None:
-                found[source] = self._head(source, blob).sha256
+                found[source] = head_of(self.cell, source, blob.data).sha256
         return found
 
-    def read(self, source: str | None = None, months: Iterable[str] | None = None) -> Iterator[Entry]:
+    def read(self, source: str | None = None, months: Collection[str] | None = None, *, since: str | None = None) -> Iterator[Entry]:
         """Entries in the order in which they were written, source by source.
 
-        Args: months: those in which they were written down, `2026-11`; all when None. What happened in a month may be written later.
+        Args: months: those in which they were written down, `2026-11`; since: all from this one on; all when neither is given. What
+            happened in a month may be written later.
         Raises: LedgerError naming the segment that is missing or is not as it was written; nothing of its chain is given then.
         """
-        for segment in self.segments(source, months):
+        for segment in self.segments(source, months, since=since):
             yield from segment.entries()
 
-    def segments(self, source: str | None = None, months: Iterable[str] | None = None) -> Iterator[Segment]:
+    def segments(self, source: str | None = None, months: Collection[str] | None = None, *, since: str | None = None) -> Iterator[Segment]:
         """Segments in the order of their chains, each chain checked as a whole before its first is given."""
-        wanted = None if months is None else sorted(set(months))
         for name in SOURCES if source is None else (source,):
-            yield from [decode(key, data) for key, data, _ in self._chain(name, wanted)]
+            for link in self._reader.links(name, months, since):
+                yield decode(link.key, self._reader.data(link))
 
     def table(
-        self, connection: duckdb.DuckDBPyConnection, name: str = "entries", *, months: Iterable[str] | None = None, since: str | None = None
+        self,
+        connection: duckdb.DuckDBPyConnection,
+        name: str = "entries",
+        *,
+        months: Collection[str] | None = None,
+        since: str | None = None,
     ) -> int:
-        """Make a table of the entries of these months (or of all since one), with their columns and `source`; the count of its rows.
+        """Make a table (or, when large, a view) of the entries of these months, or since one; the count of its rows.
 
-        Types: `at` and `asof` BIGINT, `data` JSON, the rest VARCHAR.
-        Raises: LedgerError as `read` does.
+        Columns: `source` and those of an entry; `at` and `asof` are BIGINT, `data` JSON, the rest VARCHAR. Rows have no order.
+        The name must be one that needs no quotes. Raises: LedgerError as `read` does.
         """
-        wanted = None if months is None else sorted(set(months))
-        selects = []
-        for source in SOURCES:
-            files = [str(path) for _, _, path in self._chain(source, wanted, since=since, files=True)]
-            if files:
-                listed = ", ".join(f"'{file}'" for file in files)
-                selects.append(f"SELECT '{source}' AS source, {_COLUMN_LIST} FROM read_json([{listed}], {_READ}) WHERE kind IS NOT NULL")
-        connection.execute(f"CREATE OR REPLACE TABLE {name} AS {' UNION ALL '.join(selects or [_EMPTY])}")
-        counted = connection.execute(f"SELECT count(*) FROM {name}").fetchone()
-        assert counted is not None
-        return int(counted[0])
+        from rowhouse.usage.tables import make_table  # only who asks for a table waits for DuckDB to load
 
-    def _chain(
-        self, source: str, months: Sequence[str] | None, *, since: str | None = None, files: bool = False
-    ) -> list[tuple[str, bytes, Path]]:
-        """Keys, bytes and (with `files`) local files of a chain's segments in those months, in order, checked against each other."""
-        blob = self._head_blob(source)
-        if blob is None:
-            return []
-        head = self._head(source, blob)
-        if months is None:
-            listed = self.store.list(prefix_of(self.cell, source))
-        else:
-            listed = [item for month in months for item in self.store.list(prefix_of(self.cell, source, month))]
-        bottom, top = prefix_of(self.cell, source, since) if since else "", head.header.key
-        keys = [(key, etag) for key, etag in listed if bottom <= key <= top and key != head_key(self.cell, source)]
-        if (months is None or month_of(head.header.window) in months) and top >= bottom and top not in {key for key, _ in keys}:
-            keys.append((top, blob.etag))  # its append was not finished, or has lost its place: the head has the same bytes
-
-        def load(item: tuple[str, str]) -> tuple[str, bytes, Path]:
-            key, etag = item
-            return self._load(key, etag, blob.data if key == top else None, files=files)
-
-        with ThreadPoolExecutor(_THREADS) as pool:
-            loaded = list(pool.map(load, keys))
-        self._check_chain(loaded, head)
-        return loaded
-
-    def _check_chain(self, loaded: Sequence[tuple[str, bytes, Path]], head: Segment) -> None:
-        """Raise LedgerError naming the first segment that is missing before another, or is not what the next one says."""
-        before: tuple[str, str] | None = None  # key and hash
-        for key, data, _ in loaded:
-            segment = decode(key, data)
-            if segment.header.key != key:
-                raise LedgerError(f"ledger segment {key} holds what was written as {segment.header.key}. {RESTORE}")
-            expected = segment.header.before
-            if expected is not None and (before is None or before[0] != expected):
-                found = self.store.get(expected)
-                if found is None:
-                    raise LedgerError(f"ledger segment {expected} is missing. {RESTORE}")
-                before = (expected, sha256_of(found.data))
-            if expected is not None and before is not None and before[0] == expected and before[1] != segment.header.prev:
-                raise LedgerError(f"ledger segment {expected} is not what was written: {key} remembers another one. {RESTORE}")
-            before = (key, segment.sha256)
-        if before is not None and before[0] == head.header.key and before[1] != head.sha256:
-            raise LedgerError(f"ledger segment {before[0]} is not what the chain's head says. {RESTORE}")
-
-    def _load(self, key: str, etag: str, known: bytes | None, *, files: bool) -> tuple[str, bytes, Path]:
-        folder = self._folder()
-        path = folder / hashlib.sha256(f"{key}\n{etag}".encode()).hexdigest()[:32]
-        path = path.with_suffix(".jsonl.gz")
-        data = known
-        if data is None and path.exists():
-            data = path.read_bytes()
-        if data is None:
-            blob = self.store.get(key)
-            if blob is None:
-                raise LedgerError(f"ledger segment {key} was listed and is gone. {RESTORE}")
-            data = blob.data
-        if files and not path.exists():
-            path.write_bytes(data)
-        return key, data, path
-
-    def _folder(self) -> Path:
-        if self._cache is not None:
-            self._cache.mkdir(parents=True, exist_ok=True)
-            return self._cache
-        if self._temporary is None:
-            self._temporary = tempfile.TemporaryDirectory(prefix="rowhouse-ledger-")
-        return Path(self._temporary.name)
-
-
-_TYPES: Final = {
-    "kind": "VARCHAR",
-    "tenant": "VARCHAR",
-    "instance": "VARCHAR",
-    "subject": "VARCHAR",
-    "at": "BIGINT",
-    "asof": "BIGINT",
-    "state": "VARCHAR",
-    "value": "VARCHAR",
-    "id": "VARCHAR",
-    "data": "JSON",
-}
-_COLUMN_LIST: Final = ", ".join(f'"{name}"' for name in _TYPES)  # quoted: ASOF is a word of DuckDB's own
-_EMPTY: Final = "SELECT NULL::VARCHAR AS source, " + ", ".join(f'NULL::{kind} AS "{name}"' for name, kind in _TYPES.items()) + " LIMIT 0"
-_READ: Final = (
-    "format = 'newline_delimited', compression = 'gzip', maximum_object_size = 16777216, columns = {"
-    + ", ".join(f"\"{name}\": '{kind}'" for name, kind in _TYPES.items())
-    + "}"
-)
+        chains = {source: self._reader.links(source, months, since) for source in SOURCES}
+        return make_table(connection, name, chains, lambda link: self._reader.path(link.key, link.etag), self._reader.folder)
 
 
 def _next_month(month: str) -> str:

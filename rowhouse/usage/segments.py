@@ -25,6 +25,7 @@ __all__ = [
     "decode",
     "encode",
     "head_key",
+    "header_of",
     "later_stamp",
     "lines_hash",
     "memory_window",
@@ -176,6 +177,17 @@ def decode(key: str, data: bytes) -> Segment:
     if lines.pop() or len(lines) != header.n + 1:
         raise LedgerError(f"ledger segment {key} has {len(lines) - 1} whole lines, and its header says {header.n}. {RESTORE}")
     return Segment(header, lines[1:], sha256_of(data))
+
+
+def header_of(key: str, data: bytes) -> Header:
+    """The header alone, of bytes whose hash somebody else vouches for. Raises LedgerError naming the key where there is none."""
+    if not data.startswith(_GZIP_START):
+        raise LedgerError(f"ledger segment {key} does not begin as one. {RESTORE}")
+    try:
+        line, end, _ = zlib.decompressobj(-zlib.MAX_WBITS).decompress(data[len(_GZIP_START) :], 4096).partition(b"\n")
+    except zlib.error as exc:
+        raise LedgerError(f"ledger segment {key} cannot be unpacked: {exc}. {RESTORE}") from exc
+    return _header(key, line if end else b"")
 
 
 RESTORE: Final = "Restore that object from a backup of the store; `rowhouse ledger verify` tells whether all is well."

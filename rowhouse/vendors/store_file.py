@@ -34,6 +34,10 @@ class FileStore:
         # Files are replaced, never edited, so inode, time and size tell versions apart and a listing need not read them all.
         self._etags: dict[Path, tuple[_Stamp, str]] = {}
 
+    def path(self, key: str) -> Path:
+        """The file that has, or would have, the object: for readers that take files. Never write to it."""
+        return self._path(key)
+
     def get(self, key: str) -> Blob | None:
         path = self._path(key)
         try:

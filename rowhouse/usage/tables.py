@@ -1,0 +1,123 @@
+"""The ledger's entries as a table of DuckDB, quickly.
+
+Does: turn each day of a chain into one Parquet file of this machine, once, and put all of them together. Does not: keep anything that
+could not be made again from the segments.
+"""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from itertools import groupby
+from pathlib import Path
+from typing import Final
+
+import duckdb
+
+from rowhouse.usage.entries import LedgerError
+from rowhouse.usage.reading import Link
+from rowhouse.usage.segments import sha256_of
+
+__all__ = ["TYPES", "make_table"]
+
+TYPES: Final = {
+    "source": "VARCHAR",
+    "kind": "VARCHAR",
+    "tenant": "VARCHAR",
+    "instance": "VARCHAR",
+    "subject": "VARCHAR",
+    "at": "BIGINT",
+    "asof": "BIGINT",
+    "state": "VARCHAR",
+    "value": "VARCHAR",
+    "id": "VARCHAR",
+    "data": "JSON",
+}
+"""Columns and their types; `at` and `asof` are words of DuckDB's own and need quotes in its SQL."""
+_READ: Final = {name: kind for name, kind in TYPES.items() if name != "source"}
+_LONGEST: Final = 16 << 20
+"""Bytes of a line."""
+_IN_MEMORY: Final = 500_000
+"""More rows than this stay in their files, and are read column by column."""
+_KEPT: Final = 3
+"""Files of one day that are kept while the day grows, for those who are reading."""
+
+
+def make_table(
+    connection: duckdb.DuckDBPyConnection,
+    name: str,
+    chains: Mapping[str, Sequence[Link]],
+    path_of: Callable[[Link], Path],
+    folder: Path,
+) -> int:
+    """Make a table or a view of that name with the entries of these segments; the count of its rows.
+
+    Raises: LedgerError naming the segment that DuckDB cannot read.
+    """
+    files: list[Path] = []
+    for source, links in chains.items():
+        for day, group in groupby(links, key=lambda link: link.header.window[:8]):
+            files.append(_day_file(source, day, list(group), path_of, folder))
+    rows = sum(link.header.n for links in chains.values() for link in links)
+    _drop(connection, name)
+    if not files:
+        columns = ", ".join(f'"{column}" {kind}' for column, kind in TYPES.items())
+        connection.execute(f"CREATE TABLE {name} ({columns})")
+        return 0
+    what = "TABLE" if rows <= _IN_MEMORY else "VIEW"
+    connection.execute(f"CREATE {what} {name} AS SELECT * FROM read_parquet({_listed(files)})")
+    return rows
+
+
+def _day_file(source: str, day: str, links: Sequence[Link], path_of: Callable[[Link], Path], folder: Path) -> Path:
+    """The Parquet file of one day of a chain, made where it is missing."""
+    name = sha256_of("".join(link.sha256 for link in links).encode())[:32]
+    days = folder / "days"
+    path = days / f"{source}-{day}-{name}.parquet"
+    if path.exists():
+        return path
+    days.mkdir(parents=True, exist_ok=True)
+    temporary = days / f".{path.name}.{secrets.token_hex(6)}"
+    try:
+        _convert(source, [path_of(link) for link in links], temporary, sum(link.header.n for link in links))
+        older = sorted(days.glob(f"{source}-{day}-*.parquet"), key=lambda file: file.stat().st_mtime_ns)
+        temporary.replace(path)
+        for file in older[: -_KEPT + 1]:
+            file.unlink(missing_ok=True)
+    except (duckdb.Error, OSError) as exc:
+        raise LedgerError(
+            f"the ledger's segments {links[0].key} to {links[-1].key} cannot be put into a table in {days}: {exc}. "
+            "The ledger is as it was: make room there, or run `rowhouse ledger verify`."
+        ) from exc
+    finally:
+        temporary.unlink(missing_ok=True)
+    return path
+
+
+def _convert(source: str, files: Sequence[Path], path: Path, rows: int) -> None:
+    columns = ", ".join(f"\"{name}\": '{kind}'" for name, kind in _READ.items())
+    names = ", ".join(f'"{name}"' for name in _READ)
+    options = f"format = 'newline_delimited', compression = 'gzip', maximum_object_size = {_LONGEST}, columns = {{{columns}}}"
+    with duckdb.connect() as connection:
+        connection.execute("SET preserve_insertion_order = false")
+        # The header line has none of the columns; `kind` is what every entry has.
+        chosen = f"SELECT '{source}' AS source, {names} FROM read_json({_listed(files)}, {options}) WHERE kind IS NOT NULL"
+        done = connection.execute(f"COPY ({chosen}) TO {_text(path)} (FORMAT parquet, COMPRESSION snappy)").fetchone()
+    if done is None or done[0] != rows:
+        raise LedgerError(
+            f"{done and done[0]} entries were read of {files[0]} and others, and their headers say {rows}. Run `rowhouse ledger verify`."
+        )
+
+
+def _drop(connection: duckdb.DuckDBPyConnection, name: str) -> None:
+    found = connection.execute("SELECT table_type FROM information_schema.tables WHERE table_name = ?", [name]).fetchone()
+    if found is not None:
+        connection.execute(f"DROP {'VIEW' if found[0] == 'VIEW' else 'TABLE'} {name}")
+
+
+def _listed(files: Iterable[Path]) -> str:
+    return f"[{', '.join(_text(file) for file in files)}]"
+
+
+def _text(path: Path) -> str:
+    return "'" + str(path).replace("'", "''") + "'"
