@@ -239,6 +239,32 @@ def test_an_edge_machine_joins_its_tunnel_when_it_listens_and_leaves_when_it_sto
     asyncio.run(body())
 
 
+def test_an_edge_is_checked_on_the_port_of_its_own_that_the_check_names(tmp_path: Path) -> None:
+    program = (
+        "import os, http.server as h; h.HTTPServer((os.environ['ROWHOUSE_GATEWAY_HEALTH_HOST'], int(os.environ['ROWHOUSE_GATEWAY_HEALTH_PORT'])), "
+        "h.SimpleHTTPRequestHandler).serve_forever()"
+    )
+    check = {"type": "http", "path": "/", "interval": "1s", "timeout": "1s"}
+    config = {
+        "image": reference("edge"),
+        "env": {"ROWHOUSE_GATEWAY_HEALTH_PORT": "8081"},
+        "checks": {"second": check | {"port": 8081}, "first": check | {"port": 8080}},
+    }
+
+    async def body() -> None:
+        async with account(tmp_path) as it:
+            it.fly.images.add(Image("edge", (sys.executable, "-I", "-S", "-c", program), "edge"))
+            await it.app()
+            machine = it.fly.machine((await it.started(config=config))["id"])
+            await until(lambda: machine.checks["second"]["status"] == "passing")
+            assert machine.checks["first"]["status"] == "critical"
+            running = machine.running
+            assert len({8081, running.port_for(8081), running.port}) == 3, "two edges share this loopback"
+            assert running.port_for(8080) == running.port
+
+    asyncio.run(body())
+
+
 def test_images_are_found_by_digest_and_tag_and_nothing_else() -> None:
     images = Images()
     found = images.find(f"registry.localhost/notebook@{digest_of('notebook')}")
