@@ -42,7 +42,7 @@ def _moved(fleet: Fleet, tenant: Tenant, instance: Instance, region: str) -> Pro
         "instance.moved",
         f"instance {instance.name} would move from {region!r} to {instance.region!r}{by}, and a volume with data cannot move. "
         f"Write `{_written(instance, 'region', region)}` to stay where it is, or add a new instance in {instance.region!r} and copy "
-        "the data.",
+        f"the data. Until then nothing of {tenant.id} changes.",
     )
 
 
@@ -56,7 +56,7 @@ def _shrunk(fleet: Fleet, tenant: Tenant, instance: Instance, size_gb: int) -> P
         *where,
         "instance.shrunk",
         f"instance {instance.name}'s volume would shrink from {size_gb} to {instance.volume_gb} GB{by}, and a volume only grows. "
-        f"{advice}, or add a new instance with a smaller volume and copy the data.",
+        f"{advice}, or add a new instance with a smaller volume and copy the data. Until then nothing of {tenant.id} changes.",
     )
 
 

@@ -37,6 +37,7 @@ def test_an_edited_region_is_pointed_at_and_the_old_one_is_named(tmp_path: Path)
     [line] = told(tmp_path, TENANT + "instances:\n  main: {region: ams}\n", main=KeptVolume("fra", 1))
     assert line.startswith("main: tenants/acme.yaml:4:18: error instance.moved: instance main would move from 'fra' to 'ams', and a volume")
     assert "Write `instances: {main: {region: fra}}` to stay where it is, or add a new instance in 'ams'" in line
+    assert line.endswith("Until then nothing of acme changes.")
 
 
 def test_a_plan_that_moves_the_instance_is_pointed_at(tmp_path: Path):
