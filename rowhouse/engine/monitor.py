@@ -118,6 +118,8 @@ class Monitor(resource_pb2_grpc.ResourceMonitorServicer, engine_pb2_grpc.EngineS
     async def RegisterResourceOutputs(self, request: Any, context: Any) -> Any:  # noqa: N802
         run = self._run
         state = run.news.get(request.urn)
+        if state is None and request.urn in run.failed:
+            return Empty()  # it was skipped: that is told already, and the program goes on with what does not stand on it
         if state is None:
             await context.abort(grpc.StatusCode.UNKNOWN, f"outputs of '{request.urn}' were registered before the resource itself")
             raise AssertionError

@@ -221,6 +221,19 @@ def test_a_failed_tenant_does_not_keep_another_from_leaving_but_keeps_what_is_it
     assert set(box.cloud.objects()) == {"broken-a-1", "broken-b-1", "fine-a-1", "single-1"}
 
 
+def test_a_group_that_waits_in_vain_is_skipped_with_what_is_in_it_and_the_program_goes_on(box: Sandbox) -> None:
+    box.cloud.fault(create__a="fail")
+    result = box.up("""
+        a = Thing("a")
+        group = Group("group", opts=O(depends_on=[a]))
+        Thing("inside", opts=O(parent=group))
+        group.register_outputs({"done": True})
+        Thing("other")
+    """)
+    assert failed(result) == {"a": False, "group": True, "inside": True}
+    assert set(box.cloud.objects()) == {"other-1"}
+
+
 def test_a_check_failure_names_the_property_and_leaves_the_resource_as_it_was(box: Sandbox) -> None:
     box.up('Thing("a", value=1)')
     box.cloud.fault(check__a="invalid")
