@@ -114,7 +114,7 @@ def _order(entry: Entry) -> tuple[int, int, str]:
 
 _LAST: Final = """
 WITH pushed AS (
-    SELECT tenant, subject AS meter, at, coalesce(asof, 0) AS asof, value, id, state,
+    SELECT tenant, subject AS meter, "at", coalesce("asof", 0) AS watermark, value, id, state,
            CAST(json_extract_string(data, '$.segment') AS BIGINT) AS segment,
            json_extract_string(data, '$.batch') AS batch, json_extract_string(data, '$.reason') AS reason
     FROM {table} WHERE source = 'billing' AND kind = 'push' AND id IS NOT NULL
@@ -130,10 +130,10 @@ arrived AS (
     WHERE planned.state = 'planned' GROUP BY planned.id
 ),
 ranked AS (
-    SELECT *, row_number() OVER (PARTITION BY tenant, meter, segment ORDER BY at DESC, asof DESC, id DESC) AS rank
+    SELECT *, row_number() OVER (PARTITION BY tenant, meter, segment ORDER BY "at" DESC, watermark DESC, id DESC) AS rank
     FROM pushed WHERE state = 'planned'
 )
-SELECT ranked.tenant, ranked.meter, ranked.segment, ranked.value, ranked.at, ranked.asof, ranked.id, arrived.arrived, refused.reason
+SELECT ranked.tenant, ranked.meter, ranked.segment, ranked.value, ranked."at", ranked.watermark, ranked.id, arrived.arrived, refused.reason
 FROM ranked JOIN arrived ON arrived.id = ranked.id LEFT JOIN refused ON refused.id = ranked.id
 WHERE ranked.rank = 1
 """
