@@ -6,15 +6,14 @@ Does not: count what was refused. Services are counted apart, because a monitor'
 
 from __future__ import annotations
 
-import asyncio
 import json
-import logging
 import time
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
-from rowhouse.vendors.store import Store, StoreError
+from rowhouse.edge.hourly import Hourly
+from rowhouse.vendors.store import Store
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -23,11 +22,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Activity"]
 
-log = logging.getLogger("rowhouse.edge.activity")
-
-MAX_HOURS = 48
 MAX_HOSTS = 20_000
-WRITE_TIMEOUT_S = 60.0
 
 
 @dataclass
@@ -39,15 +34,11 @@ class _Host:
     service: int = 0
 
 
-class Activity:
+class Activity(Hourly[dict[str, _Host]]):
     """What was used, until the store has it."""
 
     def __init__(self, store: Store, gateway_id: str, *, clock: Callable[[], float] = time.time) -> None:
-        self._store = store
-        self._gateway = gateway_id
-        self._clock = clock
-        self._hours: dict[int, dict[str, _Host]] = {}
-        self._dirty: set[int] = set()
+        super().__init__(store, "activity", gateway_id, clock)
 
     def note(self, route: Route, *, is_service: bool = False) -> None:
         """One request, or one message, of somebody who was let in."""
@@ -66,39 +57,6 @@ class Activity:
             minute = second // 60
             host.minutes[minute] = host.minutes.get(minute, 0) + 1
         self._dirty.add(hour)
-
-    async def flush(self) -> bool:
-        """Write every hour with news; what the store does not take is kept for the next time. True when all was taken."""
-        for hour in sorted(self._dirty):
-            self._dirty.discard(hour)
-            key = f"activity/{self._gateway}/{datetime.fromtimestamp(hour * 3600, UTC):%Y-%m-%dT%H}.json"
-            try:
-                async with asyncio.timeout(WRITE_TIMEOUT_S):
-                    await asyncio.to_thread(self._store.put, key, self._document(hour))
-            except (StoreError, TimeoutError) as exc:
-                self._dirty.add(hour)
-                log.warning("activity kept, store away: %s", exc or type(exc).__name__)
-                break
-        self._forget()
-        return not self._dirty
-
-    async def follow(self, every_s: float) -> None:
-        """Flush for ever."""
-        while True:
-            await asyncio.sleep(every_s)
-            try:
-                await self.flush()
-            except Exception:
-                log.exception("activity not written; kept")
-
-    def _forget(self) -> None:
-        current = int(self._clock()) // 3600
-        for hour in [hour for hour in self._hours if hour < current and hour not in self._dirty]:
-            del self._hours[hour]
-        while len(self._hours) > MAX_HOURS:
-            oldest = min(self._hours)
-            log.error("activity of %d hosts lost: the store has been away for %d hours", len(self._hours.pop(oldest)), MAX_HOURS)
-            self._dirty.discard(oldest)
 
     def _document(self, hour: int) -> bytes:
         hosts = {

@@ -27,6 +27,7 @@ from rowhouse.edge.waking import delays, is_idempotent, is_waking
 if TYPE_CHECKING:
     from rowhouse.edge.activity import Activity
     from rowhouse.edge.health import Health
+    from rowhouse.edge.model import Route
     from rowhouse.edge.settings import Limits
 
 __all__ = ["Gateway"]
@@ -54,15 +55,19 @@ class _Retry(Exception):  # noqa: N818
 class Gateway:
     """One gateway; serves HTTP and WebSocket scopes."""
 
-    def __init__(self, gate: Gate, health: Health, activity: Activity, limits: Limits) -> None:
+    def __init__(
+        self, gate: Gate, health: Health, activity: Activity, limits: Limits, used: Callable[[Route], None] = lambda _route: None
+    ) -> None:
+        """Serve what `gate` lets in; `used` is told of each instance that has answered somebody."""
         self._health = health
         self._gate = gate
         self._activity = activity
+        self._used = used
         self._limits = limits
         self._pages = Pages()
         dialer = Dialer(limits.connect_s)
         self.pool = Pool(dialer)
-        self._sockets = Sockets(gate, dialer, activity, self._pages, limits)
+        self._sockets = Sockets(gate, dialer, activity, self._pages, limits, used)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "websocket":
@@ -164,6 +169,7 @@ class Gateway:
                 await pump
             if finished:
                 self.pool.give_back(link)
+                self._used(admitted.route)
             else:
                 link.abort()
 

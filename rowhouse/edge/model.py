@@ -49,6 +49,8 @@ class Route:
     is_open: bool
     host: str
     """Where it runs: fly, railway or docker."""
+    counters_path: str = "/.app/counters"
+    """Where the app tells its activity counters."""
 
 
 @dataclass(frozen=True)
@@ -109,6 +111,7 @@ def parse_route(key: str, data: bytes) -> Route:
         instance=_slug(doc, "instance"),
         is_open=doc["access"] == "open",
         host=_slug(doc, "host") if doc.get("host") else "fly",
+        counters_path=_path(doc, "counters_path") if doc.get("counters_path") else Route.counters_path,
     )
 
 
@@ -147,6 +150,13 @@ def _text(doc: dict[str, Any], name: str) -> str:
     value = doc.get(name)
     if not isinstance(value, str) or not value or len(value) > _TEXT_MAX or not value.isprintable():
         raise BadObject(f"{name} is not text")
+    return value
+
+
+def _path(doc: dict[str, Any], name: str) -> str:
+    value = _text(doc, name)
+    if not re.fullmatch(r"/[!-~]{0,199}", value):
+        raise BadObject(f"{name} is not a path")
     return value
 
 

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 from rowhouse.edge.activity import Activity
 from rowhouse.edge.admission import Gate
+from rowhouse.edge.counters import Asker, Counters
 from rowhouse.edge.gateway import Gateway
 from rowhouse.edge.health import Health, answering
 from rowhouse.edge.keys import KeySet
@@ -21,6 +22,7 @@ from rowhouse.edge.routes import Directory
 from rowhouse.edge.server import make_server
 from rowhouse.edge.settings import GatewayError, Settings
 from rowhouse.edge.tokens import Verifier
+from rowhouse.edge.vendor_clock import VendorClock
 from rowhouse.errors import RowhouseError
 from rowhouse.vendors.store import Store, default_store_url, open_store
 
@@ -49,13 +51,16 @@ async def running(
             raise
     directory = Directory(store, settings.cache, clock=clock)
     keys = KeySet(settings.certs_url, settings.cache, clock=clock)
-    activity = Activity(store, settings.gateway_id, clock=clock)
+    timed = VendorClock(settings.certs_url, clock=clock)
+    activity = Activity(store, settings.gateway_id, clock=timed)
     health = Health(directory, keys)
-    gateway = Gateway(Gate(directory, Verifier(keys, settings.issuer, clock=clock)), health, activity, settings.limits)
+    gate = Gate(directory, Verifier(keys, settings.issuer, clock=clock))
+    gateway = Gateway(gate, health, activity, settings.limits, lambda route: counters.used(route) if settings.counters else None)
+    counters = Counters(store, settings.gateway_id, Asker(gateway.pool), clock=timed)
     directory.load_cache()
     keys.load_cache()
     # A store that hangs must not keep the gateway from starting with what it has.
-    first = asyncio.gather(directory.refresh(), keys.refresh())
+    first = asyncio.gather(directory.refresh(), keys.refresh(), *([timed.refresh()] if settings.clock_s else []))
     with contextlib.suppress(TimeoutError):
         async with asyncio.timeout(FIRST_LOOK_S):
             await asyncio.shield(first)
@@ -64,8 +69,11 @@ async def running(
         asyncio.create_task(directory.follow(settings.poll_s)),
         asyncio.create_task(keys.follow()),
         asyncio.create_task(activity.follow(settings.activity_s)),
+        asyncio.create_task(counters.follow(settings.activity_s)),
         asyncio.create_task(gateway.pool.follow()),
     ]
+    if settings.clock_s:
+        background.append(asyncio.create_task(timed.follow(settings.clock_s)))
     serving = asyncio.create_task(server.serve(sockets=[sock]))
     try:
         while not server.started and not serving.done():
@@ -81,9 +89,12 @@ async def running(
             task.cancel()
         first.cancel()
         await asyncio.gather(*background, first, return_exceptions=True)
+        await counters.close()
         gateway.pool.close()
         await activity.flush()
+        await counters.flush()
         await keys.close()
+        await timed.close()
         sock.close()
 
 

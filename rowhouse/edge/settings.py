@@ -70,6 +70,10 @@ class Settings:
     gateway_id: str
     activity_s: float
     limits: Limits
+    clock_s: float | None = None
+    """How often the vendor is asked what time it is; None: never."""
+    counters: bool = False
+    """Whether instances are asked for their apps' counters."""
 
     @classmethod
     def from_env(cls, env: Mapping[str, str]) -> Settings:
@@ -104,6 +108,8 @@ class Settings:
             cache=Path(cache) if cache else None,
             gateway_id=unique,
             activity_s=_number(env, "ROWHOUSE_ACTIVITY_FLUSH_S", 30.0, 0.05, 3600),
+            clock_s=_number(env, "ROWHOUSE_GATEWAY_CLOCK_S", 300.0, 0.05, 3600),
+            counters=True,
             limits=Limits(
                 body_bytes=int(_number(env, "ROWHOUSE_GATEWAY_BODY_LIMIT_MB", base.body_bytes / MIB, 0.001, 1e6) * MIB),
                 head_s=_number(env, "ROWHOUSE_GATEWAY_HEAD_TIMEOUT_S", base.head_s, 0.05, 3600),

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, MutableMapping
 
     from rowhouse.edge.activity import Activity
+    from rowhouse.edge.model import Route
     from rowhouse.edge.settings import Limits
 
 __all__ = ["Sockets"]
@@ -44,10 +45,11 @@ class _Connect(connect):
 class Sockets:
     """Serves WebSocket scopes."""
 
-    def __init__(self, gate: Gate, dialer: Dialer, activity: Activity, pages: Pages, limits: Limits) -> None:
+    def __init__(self, gate: Gate, dialer: Dialer, activity: Activity, pages: Pages, limits: Limits, used: Callable[[Route], None]) -> None:
         self._gate = gate
         self._dialer = dialer
         self._activity = activity
+        self._used = used
         self._pages = pages
         self._limits = limits
 
@@ -150,6 +152,7 @@ class Sockets:
             data = message.get("bytes")
             try:
                 await upstream.send(data if data is not None else message["text"])
+                self._used(admitted.route)
             except ConnectionClosed:
                 # The other direction tells the visitor with which code.
                 await asyncio.sleep(5)

@@ -228,6 +228,7 @@ class Runtime:
         env |= {"PORT": str(port), "HOST": "127.0.0.1"}
         if launch.image.kind == "edge":
             env |= {"ROWHOUSE_GATEWAY_PORT": str(port), "ROWHOUSE_GATEWAY_HOST": "127.0.0.1", "ROWHOUSE_GATEWAY_HEALTH_HOST": "127.0.0.1"}
+            env |= {"ROWHOUSE_GATEWAY_CLOCK_S": "0.1"}  # virtual time leaps, and whoever asks what time it is must soon know
         for own in others.values():
             env[_HEALTH_PORT] = str(own)
         return env

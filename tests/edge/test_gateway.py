@@ -448,7 +448,7 @@ def test_use_is_noted_by_hour_and_minute(tmp_path: Path) -> None:
         await w.ask(bearer=token(email=..., sub="", common_name="monitor.access"))
 
         def noted() -> tuple[int, int]:
-            docs = [json.loads(w.store.get(key).data) for key, _ in w.store.list("activity/gw-1/")]
+            docs = [json.loads(w.store.get(key).data) for key, _ in w.store.list("activity/")]
             hosts = [doc["hosts"]["acme.example"] for doc in docs]
             return sum(sum(host["minutes"].values()) for host in hosts), sum(host["service_requests"] for host in hosts)
 
