@@ -144,8 +144,7 @@ class Invoices:
     def finalize_by_hand(self, call: Call) -> Json:
         """POST /v1/invoices/{id}/finalize: what it asks for is collected when it advances by itself, then or from now on."""
         draft = self._draft(call.id)
-        charge: bool = call.params.get("auto_advance", draft["auto_advance"])
-        return self.finalize(draft, charge=charge)
+        return self.finalize(draft, charge=bool(call.params.get("auto_advance", draft["auto_advance"])))
 
     def finalize_later(self, invoice: Json) -> None:
         """Finalize when the hour of grace is over."""

@@ -8,7 +8,9 @@ from typing import Any
 from rowhouse.localcloud.stripe_errors import invalid, no_such
 from rowhouse.localcloud.stripe_state import Json, State, clone
 
-__all__ = ["expand", "in_range", "page", "search_page"]
+__all__ = ["expand", "first_lines", "in_range", "page", "search_page"]
+
+_LINES_SHOWN = 10  # Stripe: an invoice shows its first lines, the rest has its own list (API reference, 2026-10)
 
 
 def in_range(value: int | None, bounds: Mapping[str, int] | None) -> bool:
@@ -43,6 +45,16 @@ def page(found: Iterable[Json], params: Mapping[str, Any], url: str, kind: str) 
             shown = rows[max(0, at - limit) : at]
             return {"object": "list", "data": shown, "has_more": at > limit, "url": url}
     return {"object": "list", "data": rows[:limit], "has_more": len(rows) > limit, "url": url}
+
+
+def first_lines(answer: Json) -> Json:
+    """An invoice, or a list of them, with the first ten lines of each; all of them are in the invoice's own list of lines."""
+    if answer.get("object") in {"list", "search_result"}:
+        return {**answer, "data": [first_lines(one) for one in answer["data"]]}
+    lines = answer.get("lines") or {}
+    if answer.get("object") != "invoice" or len(lines.get("data", ())) <= _LINES_SHOWN:
+        return answer
+    return {**answer, "lines": {**lines, "data": lines["data"][:_LINES_SHOWN], "has_more": True}}
 
 
 def search_page(found: list[Json], params: Mapping[str, Any], url: str) -> Json:

@@ -397,4 +397,11 @@ INVOICE_ITEM_LIST: Table = {
 CLOCK_CREATE: Table = {"frozen_time": Int(0, required=True), "name": Str(300), **_without("customer")}
 CLOCK_ADVANCE: Table = {"frozen_time": Int(0, required=True)}
 EVENT_LIST: Table = {**PAGE, "created": Range(), "type": Str(), "types": Arr(Str(), most=20), **_without("delivery_success")}
-THIN_EVENT_LIST: Table = {"limit": Int(1, 100), "object_id": Str()}
+_MOMENT = Str(pattern=r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?Z")
+THIN_EVENT_LIST: Table = {
+    "created": Obj({"gt": _MOMENT, "gte": _MOMENT, "lt": _MOMENT, "lte": _MOMENT}),
+    "limit": Int(1, 100),
+    "object_id": Str(),
+    "page": Str(),
+    "types": Arr(Str(), most=20),
+}

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from urllib.parse import urlencode
 
+from rowhouse.localcloud.stripe_errors import invalid
 from rowhouse.localcloud.stripe_http import Call, Endpoint
 from rowhouse.localcloud.stripe_params import NONE, THIN_EVENT_LIST
 from rowhouse.localcloud.stripe_state import Json, State, new_id
@@ -25,6 +28,14 @@ _WORDS = {
 
 def _iso(moment: float) -> str:
     return datetime.fromtimestamp(moment, UTC).strftime("%Y-%m-%dT%H:%M:%S.000Z")
+
+
+def _within(moment: str, bounds: Mapping[str, str]) -> bool:
+    """Whether a time as `_iso` writes it lies within gt, gte, lt and lte."""
+    at = datetime.fromisoformat(moment)
+    limits = {name: datetime.fromisoformat(text) for name, text in bounds.items()}
+    compare = {"gt": at.__gt__, "gte": at.__ge__, "lt": at.__lt__, "lte": at.__le__}
+    return all(compare[name](limit) for name, limit in limits.items())
 
 
 @dataclass
@@ -95,15 +106,28 @@ class ErrorReports:
             self.state.thin_events.objects[event["id"]] = event
 
     def list_all(self, call: Call) -> Json:
-        """GET /v2/core/events: newest first, without pages."""
+        """GET /v2/core/events: newest first; `next_page_url` leads on."""
         self.flush()
-        wanted = call.params.get("object_id")
+        params = call.params
+        wanted, types, bounds = params.get("object_id"), params.get("types"), params.get("created", {})
+        token = params.get("page", "0")
+        if not token.isdecimal():
+            raise invalid(f"Invalid page: {token}", "page")
         found = [
             event
             for event in self.state.thin_events.newest_first()
-            if wanted is None or (event.get("related_object") or {}).get("id") == wanted
+            if (wanted is None or (event.get("related_object") or {}).get("id") == wanted)
+            and (types is None or event["type"] in types)
+            and _within(event["created"], bounds)
         ]
-        return {"data": found[: call.params.get("limit", 20)], "next_page_url": None, "previous_page_url": None}
+        start, limit = int(token), params.get("limit", 20)
+        more = start + limit < len(found)
+        query = {"limit": limit, "page": start + limit}
+        query |= {name: params[name] for name in ("object_id",) if name in params}
+        query |= {f"types[{index}]": name for index, name in enumerate(types or [])}
+        query |= {f"created[{name}]": moment for name, moment in bounds.items()}
+        following = f"{call.url}?{urlencode(query)}" if more else None
+        return {"data": found[start : start + limit], "next_page_url": following, "previous_page_url": None}
 
     def retrieve(self, call: Call) -> Json:
         """GET /v2/core/events/{id}."""

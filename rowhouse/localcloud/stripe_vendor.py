@@ -24,7 +24,7 @@ from rowhouse.localcloud.stripe_errors import no_such
 from rowhouse.localcloud.stripe_http import Call, Endpoint, Front
 from rowhouse.localcloud.stripe_invoice_items import InvoiceItems
 from rowhouse.localcloud.stripe_invoices import Invoices
-from rowhouse.localcloud.stripe_lists import expand, in_range, page
+from rowhouse.localcloud.stripe_lists import expand, first_lines, in_range, page
 from rowhouse.localcloud.stripe_meters import Meters
 from rowhouse.localcloud.stripe_params import EVENT_LIST, NONE
 from rowhouse.localcloud.stripe_state import Json, State
@@ -78,7 +78,7 @@ class StripeVendor:
         )
         self.front.begin = self._begin
         self.front.finish = lambda answer, paths: expand(
-            answer, paths, self.state, {"price.tiers": lambda price: self.catalog.tiers.get(price["id"])}
+            first_lines(answer), paths, self.state, {"price.tiers": lambda price: self.catalog.tiers.get(price["id"])}
         )
         self.app = Starlette(routes=self._routes(), middleware=[Middleware(Dated, clock=clock)])
 
