@@ -33,6 +33,7 @@ from rowhouse.usage.segments import (
     segment_key,
     stamp_of,
 )
+from rowhouse.usage.verify import Fault, examine
 from rowhouse.vendors.store import Blob, Conflict, Store, StoreError
 
 if TYPE_CHECKING:
@@ -188,6 +189,10 @@ class Ledger:
         for name in SOURCES if source is None else (source,):
             for link in self._reader.links(name, months, since):
                 yield decode(link.key, self._reader.data(link))
+
+    def verify(self) -> list[Fault]:
+        """Every object that was edited, cut off, taken out, moved or added, by its key; empty when all is as it was written."""
+        return list(examine(self.store, self.cell).faults)
 
     def table(
         self,

@@ -6,10 +6,13 @@ stands in the next one, and the last one's in the head.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import os
 import secrets
+import shutil
 import tempfile
+import weakref
 from collections.abc import Collection, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -79,17 +82,14 @@ class Reader:
         self.store = store
         self.cell = cell
         self._cache = cache
-        self._temporary: tempfile.TemporaryDirectory[str] | None = None
         self._checked: dict[tuple[str, str], Link] = {}
 
     @property
     def folder(self) -> Path:
         """Of this machine, for what may be lost; a temporary one where none was given."""
         if self._cache is None:
-            if self._temporary is None:
-                self._temporary = tempfile.TemporaryDirectory(prefix="rowhouse-ledger-")
-            return Path(self._temporary.name)
-        self._cache.mkdir(parents=True, exist_ok=True)
+            self._cache = Path(tempfile.mkdtemp(prefix="rowhouse-ledger-"))
+            weakref.finalize(self, shutil.rmtree, self._cache, ignore_errors=True)
         return self._cache
 
     def links(self, source: str, months: Collection[str] | None = None, since: str | None = None) -> list[Link]:
@@ -101,8 +101,10 @@ class Reader:
         if blob is None:
             return []
         head = head_of(self.cell, source, blob.data)
-        keys = {key: etag for key, etag in self._listed(source, months, since, head.header.window) if key <= head.header.key}
-        keys.pop(head_key(self.cell, source), None)
+        listed = dict(self._listed(source, months, since, head.header.window))
+        listed.pop(head_key(self.cell, source), None)
+        last = stamp_of(head.header.window)
+        keys = {key: etag for key, etag in listed.items() if _order(key) <= last}  # those after the head came while we looked
         top = month_of(head.header.window)
         if (months is None or top in months) and (since is None or top >= since) and head.header.key not in keys:
             keys[head.header.key] = f"head {blob.etag}"
@@ -170,15 +172,15 @@ class Reader:
             blob = self.store.get(head_key(self.cell, key.split("/")[2]) if etag.startswith("head ") else key)
             if blob is None:
                 raise LedgerError(f"ledger segment {key} was listed and is gone. {RESTORE}")
-            folder.mkdir(parents=True, exist_ok=True)
-            write_whole(path, blob.data)
+            _write_whole(path, blob.data)
         return path
 
 
-def write_whole(path: Path, data: bytes) -> None:
+def _write_whole(path: Path, data: bytes) -> None:
     """Write a file of the cache so that another process sees all of it or none."""
     temporary = path.with_name(f".{path.name}.{secrets.token_hex(6)}")
     try:
+        path.parent.mkdir(parents=True, exist_ok=True)
         temporary.write_bytes(data)
         temporary.replace(path)
     except OSError as exc:
@@ -186,7 +188,8 @@ def write_whole(path: Path, data: bytes) -> None:
             f"{path.parent}: {os.strerror(exc.errno or 0)}. It is a cache: make room, or remove it; it is made anew."
         ) from exc
     finally:
-        temporary.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            temporary.unlink()
 
 
 def _order(key: str) -> str:

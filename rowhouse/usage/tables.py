@@ -6,6 +6,7 @@ could not be made again from the segments.
 
 from __future__ import annotations
 
+import contextlib
 import secrets
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from itertools import groupby
@@ -76,9 +77,9 @@ def _day_file(source: str, day: str, links: Sequence[Link], path_of: Callable[[L
     path = days / f"{source}-{day}-{name}.parquet"
     if path.exists():
         return path
-    days.mkdir(parents=True, exist_ok=True)
     temporary = days / f".{path.name}.{secrets.token_hex(6)}"
     try:
+        days.mkdir(parents=True, exist_ok=True)
         _convert(source, [path_of(link) for link in links], temporary, sum(link.header.n for link in links))
         older = sorted(days.glob(f"{source}-{day}-*.parquet"), key=lambda file: file.stat().st_mtime_ns)
         temporary.replace(path)
@@ -86,11 +87,12 @@ def _day_file(source: str, day: str, links: Sequence[Link], path_of: Callable[[L
             file.unlink(missing_ok=True)
     except (duckdb.Error, OSError) as exc:
         raise LedgerError(
-            f"the ledger's segments {links[0].key} to {links[-1].key} cannot be put into a table in {days}: {exc}. "
+            f"the ledger's segments {links[0].key} to {links[-1].key} cannot be put into a table in the cache {days}: {exc}. "
             "The ledger is as it was: make room there, or run `rowhouse ledger verify`."
         ) from exc
     finally:
-        temporary.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            temporary.unlink()
     return path
 
 
