@@ -1,0 +1,98 @@
+"""From the ledger to bills, with what earlier months left."""
+
+from decimal import Decimal
+
+import pytest
+
+from rowhouse.usage.bills import NoLedgerError, bills_of, openings
+from rowhouse.usage.entries import Entry, LedgerError
+from rowhouse.usage.model import DAY_MS, HOUR_MS, Window
+from tests.usage.books import (
+    DECEMBER,
+    NOVEMBER,
+    at,
+    counter_rows,
+    folder,
+    machine_rows,
+    pass_row,
+    plan_row,
+    purchase_row,
+    write,
+)
+from tests.usage.metering import with_terms
+
+OCTOBER = Window.month("2026-10")
+UNTIL = at(2026, 12, 1, 1)
+
+
+def test_before_the_first_pass_it_says_what_to_run(tmp_path):
+    with pytest.raises(NoLedgerError, match="Run `rowhouse reconcile`"):
+        bills_of(folder(tmp_path), "main", None, NOVEMBER)
+
+
+def test_running_time_becomes_a_bill(tmp_path):
+    store = folder(tmp_path)
+    ups = [(NOVEMBER.start + day * DAY_MS, NOVEMBER.start + day * DAY_MS + 4 * HOUR_MS) for day in range(30)]
+    born = NOVEMBER.start - DAY_MS
+    write(store, [plan_row("acme", born, "my-jarvis/usage"), *machine_rows("acme", born, ups, UNTIL), pass_row(UNTIL)])
+    bills, context = bills_of(store, "main", None, NOVEMBER)
+    assert [(bill.tenant, bill.total) for bill in bills] == [("acme", Decimal("12.00"))]
+    assert context.fresh.watermark == UNTIL
+
+
+def credits_world():
+    """2,150 generations in October and 2,200 in November, one pack in October."""
+    born = OCTOBER.start - HOUR_MS
+    rows = [plan_row("acme", born, "llamasketch/starter"), purchase_row("acme", at(2026, 10, 2), "pay_1")]
+    rows += machine_rows("acme", born, [], UNTIL)
+    totals = [(born + 60_000, 0), (at(2026, 10, 3), 2150), (at(2026, 11, 3), 4350)]
+    return [*rows, *counter_rows("acme", "generations", totals), pass_row(UNTIL)]
+
+
+def test_credits_that_an_earlier_month_left_are_computed_where_no_opening_tells(tmp_path):
+    store = folder(tmp_path)
+    write(store, credits_world())
+    bills, _ = bills_of(store, "main", None, NOVEMBER)
+    assert bills[0].credits_left == {"generations": Decimal(150)}
+
+
+def test_an_opening_says_the_same_as_all_the_months_before(tmp_path):
+    store = folder(tmp_path)
+    ledger = write(store, credits_world())
+    bills, _ = bills_of(store, "main", None, NOVEMBER)
+    december, _ = bills_of(store, "main", None, DECEMBER)
+    opened = openings(bills, bills_of(store, "main", None, NOVEMBER)[1], UNTIL)
+    plans = [plan_row("acme", OCTOBER.start - HOUR_MS, "llamasketch/starter")]
+    ledger.remember("account", UNTIL, [*opened, *(Entry(**with_terms(row)) for row in plans)])
+    again, context = bills_of(store, "main", None, DECEMBER)
+    assert context.connection.execute("SELECT count(*) FROM entries WHERE kind = 'purchase'").fetchall() == [(0,)]
+    assert [(bill.total, bill.credits_left) for bill in again] == [(bill.total, bill.credits_left) for bill in december]
+    assert again[0].credits_left == {"generations": Decimal(150)}
+
+
+def test_one_tenants_mistake_leaves_the_others_their_bills(tmp_path):
+    store = folder(tmp_path)
+    born = NOVEMBER.start
+    rows = [plan_row(tenant, born, "llamasketch/starter") for tenant in ("acme", "bad")]
+    write(store, [*rows, purchase_row("bad", born, "pay_1", price="five"), pass_row(UNTIL)])
+    bills, context = bills_of(store, "main", None, NOVEMBER)
+    assert [bill.tenant for bill in bills] == ["acme"]
+    assert "pay_1" in context.failed["bad"]
+
+
+def test_a_segment_that_cannot_be_read_ends_everything_and_is_named(tmp_path):
+    store = folder(tmp_path)
+    write(store, [plan_row("acme", NOVEMBER.start, "aether/pro"), pass_row(UNTIL)])
+    key = store.list("ledger/main/account/2026-11/")[0][0]
+    store.put(key, b"not a segment")
+    with pytest.raises(LedgerError, match=key):
+        bills_of(store, "main", None, NOVEMBER)
+
+
+def test_nothing_is_vouched_for_until_each_source_was_complete_once(tmp_path):
+    store = folder(tmp_path)
+    first, second = NOVEMBER.start + HOUR_MS, NOVEMBER.start + 2 * HOUR_MS
+    write(store, [plan_row("acme", NOVEMBER.start, "aether/pro"), pass_row(first, complete=False)], per=HOUR_MS)
+    assert bills_of(store, "main", None, NOVEMBER)[1].fresh.watermark is None
+    write(store, [pass_row(second)], per=HOUR_MS)
+    assert bills_of(store, "main", None, NOVEMBER)[1].fresh.watermark == second
