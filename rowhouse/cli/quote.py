@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from decimal import Decimal
 from pathlib import Path
 from typing import Annotated
 
@@ -17,8 +18,6 @@ from rowhouse.spec.money import shown
 from rowhouse.spec.problem import did_you_mean, listed
 from rowhouse.spec.slug import show
 from rowhouse.usage.model import Bill
-from rowhouse.usage.quote import document_of, written
-from rowhouse.usage.quote import quote as quoted
 from rowhouse.usage.quote_file import read_use
 
 __all__ = ["quote"]
@@ -32,6 +31,10 @@ def quote(
     as_json: JsonOption = False,
 ) -> None:
     """Say what made-up use would cost on a plan in one month."""
+    # Not at the top: it brings DuckDB, which takes 0.1 s of every other command's start.
+    from rowhouse.usage.quote import document_of
+    from rowhouse.usage.quote import quote as quoted
+
     held = _plan(plan)
     try:
         month = times.month(period)
@@ -60,6 +63,10 @@ def _plan(ref: str) -> Plan:
         ) from None
 
 
+def _written(quantity: Decimal) -> str:
+    return f"{quantity:f}"
+
+
 def _show(bill: Bill, plan: Plan, period: str) -> None:
     """The bill for people."""
     table = Table(box=None, title=f"{plan.ref}, {period}", title_justify="left")
@@ -69,20 +76,20 @@ def _show(bill: Bill, plan: Plan, period: str) -> None:
     per = {meter.name: "" if meter.per == "period" else f" a {meter.per}" for meter in plan.meters}
     for line in bill.lines:
         is_meter = line.meter in per
-        included = "" if not is_meter else "unlimited" if line.included is None else f"{written(line.included)}{per[line.meter]}"
-        beyond = f"{written(line.refused)} refused" if line.refused else written(line.billed) if is_meter and line.billed else ""
-        quantity = f"{written(line.quantity)} {line.unit}"
+        included = "" if not is_meter else "unlimited" if line.included is None else f"{_written(line.included)}{per[line.meter]}"
+        beyond = f"{_written(line.refused)} refused" if line.refused else _written(line.billed) if is_meter and line.billed else ""
+        quantity = f"{_written(line.quantity)} {line.unit}"
         table.add_row(
             line.meter,
             quantity,
             included,
-            written(line.credits_used) if line.credits_used else "",
+            _written(line.credits_used) if line.credits_used else "",
             beyond,
             shown(line.amount, line.currency),
         )
     table.add_row("total", "", "", "", "", shown(bill.total, bill.currency), style="bold")
     data.print(table, markup=False)
     for meter, count in bill.credits_left.items():
-        data.print(f"credits left: {written(count)} {meter}", markup=False)
+        data.print(f"credits left: {_written(count)} {meter}", markup=False)
     for meter, percent in bill.warnings.items():
         prose.print(f"{meter}: {percent} % of what is included is reached", style="yellow", markup=False)

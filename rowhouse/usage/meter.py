@@ -22,7 +22,7 @@ from rowhouse.usage.model import DAY_MS, HOUR_MS, SegmentUsage, Window
 if TYPE_CHECKING:
     import duckdb
 
-__all__ = ["measured", "usage"]
+__all__ = ["gathered", "measured", "usage"]
 
 _GRANT_MS = {"day": DAY_MS, "hour": HOUR_MS}
 
@@ -47,10 +47,13 @@ def measured(engine: Engine, period: Window) -> list[SegmentUsage]:
     make_disks(engine)
     make_counters(engine, period)
     make_hours(engine, period)
-    return _gathered(engine, plans)
+    return gathered(engine, plans)
 
 
-def _gathered(engine: Engine, plans: Mapping[str, Plan]) -> list[SegmentUsage]:
+def gathered(engine: Engine, plans: Mapping[str, Plan]) -> list[SegmentUsage]:
+    """The sums, from the tables that the steps leave behind (`segments`, `instance_spans`, `storage_steps`, `volume_steps`, `counted` and
+    the view `active`), whoever made them. Args: plans: by `terms` of `segments`.
+    """
     running = _by_segment(engine.rows(_RUNNING))
     active = _by_segment(engine.rows(_ACTIVE))
     storage = _by_segment(engine.rows(_gigabytes("storage_steps")))

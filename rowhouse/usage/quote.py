@@ -6,17 +6,17 @@ Does: clip the file's use to the period, meter it, rate it, and lay the bill out
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from decimal import Decimal
 from typing import Any
 
 from rowhouse.spec import times
 from rowhouse.spec.model import Plan
-from rowhouse.usage.model import DAY_MS, HOUR_MS, Bill, Lot, SegmentUsage, Window
+from rowhouse.usage.model import DAY_MS, Bill, Lot, Window
 from rowhouse.usage.quote_file import WrittenUse
+from rowhouse.usage.quote_meter import metered
 from rowhouse.usage.rate import rate
 
-__all__ = ["document_of", "lots_of", "quote", "written"]
+__all__ = ["document_of", "lots_of", "quote"]
 
 TENANT = "quote"
 
@@ -24,7 +24,7 @@ TENANT = "quote"
 def quote(plan: Plan, period: times.Period, use: WrittenUse) -> Bill:
     """The bill of a tenant who is on a plan for the whole of a period. What lies outside the period is cut off."""
     window = Window.of(period)
-    return rate(window, [_metered(plan, window, use)], lots_of(plan, use))
+    return rate(window, [metered(TENANT, plan, window, use)], lots_of(plan, use))
 
 
 def lots_of(plan: Plan, use: WrittenUse) -> list[Lot]:
@@ -55,50 +55,19 @@ def document_of(bill: Bill, plan: Plan, period: str) -> dict[str, Any]:
         "lines": [
             {
                 "meter": line.meter,
-                "quantity": written(line.quantity),
+                "quantity": _written(line.quantity),
                 "unit": line.unit,
-                "included": None if line.included is None else written(line.included),
+                "included": None if line.included is None else _written(line.included),
                 "amount": f"{line.amount:.2f}",
             }
             for line in bill.lines
         ],
-        "refused": {meter: written(count) for meter, count in bill.refused.items()},
-        "credits_left": {meter: written(count) for meter, count in bill.credits_left.items()},
+        "refused": {meter: _written(count) for meter, count in bill.refused.items()},
+        "credits_left": {meter: _written(count) for meter, count in bill.credits_left.items()},
         "total": f"{bill.total:.2f}",
     }
 
 
-def written(quantity: Decimal) -> str:
+def _written(quantity: Decimal) -> str:
     """A quantity as a decimal string, without an exponent."""
     return f"{quantity:f}"
-
-
-def _metered(plan: Plan, period: Window, use: WrittenUse) -> SegmentUsage:
-    counters: dict[str, dict[int, int]] = {}
-    for meter in plan.meters:
-        hours: dict[int, int] = {}
-        for at, n in use.counters.get(meter.counter or "", ()):
-            if period.start <= at < period.end:
-                hours[at - at % HOUR_MS] = hours.get(at - at % HOUR_MS, 0) + n
-        counters[meter.name] = hours
-    runs = [(max(a, period.start), min(b, period.end)) for a, b in use.running]
-    runs = [(a, b) for a, b in runs if a < b]
-    active = {h for a, b in runs for h in range(a - a % HOUR_MS, b, HOUR_MS)}
-    active |= {at - at % HOUR_MS for at in (*use.logins, *use.activity) if period.start <= at < period.end}
-    return SegmentUsage(
-        TENANT,
-        0,
-        *period,
-        plan,
-        running_ms=sum(b - a for a, b in runs),
-        active_hours=len(active),
-        counters=counters,
-        storage_gb_ms=_integral(use.storage, period),
-        storage_ms=period.length,
-        volume_gb_ms=_integral(use.volume, period),
-    )
-
-
-def _integral(levels: Sequence[tuple[int, int]], period: Window) -> int:
-    ends = [at for at, _ in levels[1:]] + [period.end]
-    return sum(max(0, min(b, period.end) - max(a, period.start)) * gb for (a, gb), b in zip(levels, ends, strict=False))
