@@ -17,7 +17,7 @@ from rowhouse.usage.observe_fly import FlySource
 from rowhouse.usage.previous import Previous
 from rowhouse.vendors.fly import Fly
 
-START = 1_795_000_000_000  # 2026-11-18T10:26:40Z
+START = 1_795_000_000_000  # 2026-11-18T11:06:40Z
 MINUTE = 60_000
 
 
