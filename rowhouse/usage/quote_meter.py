@@ -83,7 +83,7 @@ def _prove(connection: duckdb.DuckDBPyConnection, tenant: str, use: WrittenUse, 
         f"""CREATE TEMP TABLE counted AS
         SELECT ? AS tenant, 'main' AS instance, CAST(? AS VARCHAR[])[row[1] + 1] AS counter,
                row[2] AS since_ms, row[2] AS at_ms, row[3] AS n
-        FROM {_ROWS}""",
+        FROM {_ROWS} WHERE row[3] > 0""",
         [tenant, names, _rows((number, at, n) for number, name in enumerate(names) for at, n in use.counters[name])],
     )
 
