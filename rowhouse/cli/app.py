@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from rowhouse.cli import apply, files, local, quote, status
+from rowhouse.cli import apply, files, ledger, local, quote, status
 
 __all__ = ["app"]
 
@@ -42,6 +42,8 @@ app.command(rich_help_panel=_DAILY)(apply.up)
 app.command(rich_help_panel=_DAILY)(status.status)
 app.command(rich_help_panel=_ALSO)(files.check)
 app.command(rich_help_panel=_ALSO)(quote.quote)
+app.command(rich_help_panel=_ALSO)(ledger.purchase)
+app.add_typer(ledger.app, name="ledger", rich_help_panel=_ALSO)
 app.command(rich_help_panel=_ALSO)(apply.preview)
 app.command(rich_help_panel=_ALSO)(apply.refresh)
 app.command(rich_help_panel=_ALSO)(apply.destroy)
