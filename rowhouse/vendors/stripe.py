@@ -26,6 +26,8 @@ DEFAULT_BASE_URL: Final = "https://api.stripe.com"
 API_VERSION: Final = "2026-10-28.endive"
 _SANDBOX: Final = Limit(per_s=25.0, burst=25)  # Stripe: 25/s in a sandbox, and for each endpoint (2026-10)
 _LIVE: Final = Limit(per_s=100.0, burst=100)  # Stripe: 100/s live (2026-10)
+_LIVE_METERS: Final = Limit(per_s=1000.0, burst=1000)  # Stripe: 1,000 meter events a second live; a sandbox has none to itself (2026-10)
+_METERS: Final = "/v1/billing/meter_events"
 _OLD_S: Final = 60.0
 """An object created longer ago than this, by its own time, was not made by the request that answers with it."""
 
@@ -127,7 +129,10 @@ class Stripe:
     ) -> httpx.Response:
         conflicts = 0
         while True:
-            await self.http.buckets.take("account", self._account)
+            if self.live and path == _METERS:
+                await self.http.buckets.take("meters", _LIVE_METERS)
+            else:
+                await self.http.buckets.take("account", self._account)
             try:
                 return await self.http.send(
                     method,
