@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 from rowhouse.edge.activity import Activity
 from rowhouse.edge.admission import Gate
+from rowhouse.edge.clock import clock_for
 from rowhouse.edge.counters import Asker, Counters
 from rowhouse.edge.gateway import Gateway
 from rowhouse.edge.health import Health, answering
@@ -50,7 +51,7 @@ async def running(
             sock.close()
             raise
     directory = Directory(store, settings.cache, clock=clock)
-    keys = KeySet(settings.certs_url, settings.cache, clock=clock)
+    keys = KeySet(settings.certs_url, settings.cache)  # how old its copy is, is a matter of real time
     timed = VendorClock(settings.certs_url, clock=clock)
     activity = Activity(store, settings.gateway_id, clock=timed)
     health = Health(directory, keys)
@@ -104,6 +105,7 @@ def main() -> int:
     logging.getLogger("httpx").setLevel(logging.WARNING)
     try:
         settings = Settings.from_env(os.environ)
+        clock = clock_for(settings.clock_file)
         store = open_store(settings.store_url or default_store_url())
     except RowhouseError as exc:
         sys.stderr.write(f"{exc}\n")
@@ -112,16 +114,16 @@ def main() -> int:
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: None)
     try:
-        asyncio.run(_serve(settings, store))
+        asyncio.run(_serve(settings, store, clock))
     except GatewayError as exc:
         sys.stderr.write(f"{exc}\n")
         return 2
     return 0
 
 
-async def _serve(settings: Settings, store: Store) -> None:
+async def _serve(settings: Settings, store: Store, clock: Callable[[], float]) -> None:
     stop = asyncio.Event()
-    async with running(settings, store, stop=stop) as (port, directory):
+    async with running(settings, store, stop=stop, clock=clock) as (port, directory):
         routes, holds = directory.counts
         log.info("gateway ready http://%s:%d routes=%d holds=%d id=%s", settings.host, port, routes, holds, settings.gateway_id)
         await stop.wait()

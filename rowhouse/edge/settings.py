@@ -74,6 +74,8 @@ class Settings:
     """How often the vendor is asked what time it is; None: never."""
     counters: bool = False
     """Whether instances are asked for their apps' counters."""
+    clock_file: Path | None = None
+    """Where a local cloud tells by how much its time is ahead; None: this machine's clock is right."""
 
     @classmethod
     def from_env(cls, env: Mapping[str, str]) -> Settings:
@@ -95,6 +97,7 @@ class Settings:
         # Each process has its own id, so that two never write one activity object and no merge is needed.
         unique = f"{re.sub(r'[^A-Za-z0-9_-]', '-', name).strip('-')[:80] or 'gateway'}-{int(time.time()):x}{secrets.token_hex(2)}"
         cache = env.get("ROWHOUSE_GATEWAY_CACHE")
+        clock_file = _clock_file(env, issuer)
         return cls(
             store_url=env.get("ROWHOUSE_STORE_URL") or None,
             issuer=issuer,
@@ -108,7 +111,9 @@ class Settings:
             cache=Path(cache) if cache else None,
             gateway_id=unique,
             activity_s=_number(env, "ROWHOUSE_ACTIVITY_FLUSH_S", 30.0, 0.05, 3600),
-            clock_s=_number(env, "ROWHOUSE_GATEWAY_CLOCK_S", 300.0, 0.05, 3600),
+            # Whoever follows the local cloud's clock knows it to the moment; an answer's date would be late after a leap.
+            clock_s=None if clock_file else _number(env, "ROWHOUSE_GATEWAY_CLOCK_S", 300.0, 0.05, 3600),
+            clock_file=clock_file,
             counters=True,
             limits=Limits(
                 body_bytes=int(_number(env, "ROWHOUSE_GATEWAY_BODY_LIMIT_MB", base.body_bytes / MIB, 0.001, 1e6) * MIB),
@@ -120,6 +125,20 @@ class Settings:
                 drain_s=_number(env, "ROWHOUSE_GATEWAY_DRAIN_S", base.drain_s, 0, 600),
             ),
         )
+
+
+def _clock_file(env: Mapping[str, str], issuer: str) -> Path | None:
+    """The local cloud's clock. Production is never moved: neither a real store nor a real team is on this machine."""
+    path = env.get("ROWHOUSE_CLOCK_FILE")
+    if not path:
+        return None
+    is_local_store = urlsplit(env.get("ROWHOUSE_STORE_URL") or "file:///").scheme == "file"
+    if not is_local_store or urlsplit(issuer).hostname not in {"127.0.0.1", "::1", "localhost"}:
+        raise GatewayError(
+            "ROWHOUSE_CLOCK_FILE moves this gateway's time, and that is for a local cloud only: ROWHOUSE_STORE_URL a local folder, "
+            "ROWHOUSE_ACCESS_ISSUER on this machine. Leave it out."
+        )
+    return Path(path)
 
 
 def _number(env: Mapping[str, str], name: str, default: float, low: float, high: float) -> float:

@@ -14,6 +14,7 @@ import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 __all__ = ["Clock", "Timer", "later", "rfc3339"]
 
@@ -43,6 +44,21 @@ class Clock:
         self._numbers = itertools.count()
         self._wake = asyncio.Event()
         self._advancing = asyncio.Lock()
+        self._told: Path | None = None
+
+    def tell(self, path: Path) -> None:
+        """Keep a file that says by how many seconds virtual time is ahead of real time, for processes that follow it.
+
+        It is replaced whole, and before whoever advances the clock goes on.
+        """
+        self._told = path
+        self._write()
+
+    def _write(self) -> None:
+        if self._told is not None:
+            fresh = self._told.with_name(f"{self._told.name}.new")
+            fresh.write_text(f"{self._offset:.6f}\n", encoding="ascii")
+            fresh.replace(self._told)
 
     def timestamp(self) -> float:
         """Seconds since the epoch, virtual."""
@@ -90,6 +106,7 @@ class Clock:
                 reached = self._frozen_at
                 self._offset = max(self._offset, reached - time.time())
                 self._frozen_at = None
+                self._write()
                 self._wake.set()
         return self.now()
 

@@ -115,6 +115,8 @@ class LocalCloud:
         await self._stack.aclose()
 
     async def _open(self) -> None:
+        self.fly.runtime.clock_file = self.directory / "clock"
+        self.clock.tell(self.fly.runtime.clock_file)
         clock = asyncio.create_task(self.clock.run())
         self._stack.push_async_callback(_cancelled, clock)
         self._stack.push_async_callback(self.fly.close)

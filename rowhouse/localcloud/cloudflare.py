@@ -97,12 +97,13 @@ class CloudflareVendor:
         self.state.tokens[value] = token
         return token
 
-    def connect(self, tunnel_token: str, origin: str) -> Callable[[], None]:
+    def connect(self, tunnel_token: str, origin: str, *, follows_clock: bool = False) -> Callable[[], None]:
         """Register a live connector of a tunnel, leading to `origin`, and give what disconnects it.
 
+        `follows_clock`: the origin has virtual time, so that it is told the times of sessions as they are.
         Raises: ValueError when the token opens no tunnel here.
         """
-        return self.tunnels.connect(tunnel_token, origin)
+        return self.tunnels.connect(tunnel_token, origin, follows_clock=follows_clock)
 
     def rotate_keys(self) -> str:
         """Sign with a new Access key from now on and give its id; the one before stays valid for seven days."""

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Iterable, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -19,6 +19,7 @@ from websockets.asyncio.client import ClientConnection, connect
 __all__ = ["OriginError", "Proxy", "deny"]
 
 RawHeaders = list[tuple[bytes, bytes]]
+HeadersFor = Callable[[str], RawHeaders]  # origin -> what is said to it
 
 _HOP = frozenset(
     {b"connection", b"keep-alive", b"proxy-authenticate", b"proxy-authorization", b"proxy-connection", b"te", b"trailer"}
@@ -60,11 +61,11 @@ class Proxy:
             self._client = None
 
     async def http(
-        self, scope: Scope, receive: Receive, send: Send, origins: Sequence[str], headers: RawHeaders, extra: RawHeaders
+        self, scope: Scope, receive: Receive, send: Send, origins: Sequence[str], headers: HeadersFor, extra: RawHeaders
     ) -> None:
         """Carry one request to the first origin that takes the connection.
 
-        Shapes: `headers` go to the origin as they are; `extra` are added to the answer.
+        Shapes: `headers` of an origin go to it as they are; `extra` are added to the answer.
         Raises: OriginError while nothing has been sent to the caller yet.
         """
         response = await self._asked(scope, receive, origins, headers)
@@ -74,7 +75,7 @@ class Proxy:
             await response.aclose()
 
     async def websocket(
-        self, scope: Scope, receive: Receive, send: Send, origins: Sequence[str], headers: RawHeaders, extra: RawHeaders
+        self, scope: Scope, receive: Receive, send: Send, origins: Sequence[str], headers: HeadersFor, extra: RawHeaders
     ) -> None:
         """Carry one WebSocket to the first origin that takes the connection.
 
@@ -91,7 +92,7 @@ class Proxy:
             await send({"type": "websocket.accept", "subprotocol": upstream.subprotocol, "headers": extra})
             await _bridge(upstream, receive, send)
 
-    async def _asked(self, scope: Scope, receive: Receive, origins: Sequence[str], headers: RawHeaders) -> httpx.Response:
+    async def _asked(self, scope: Scope, receive: Receive, origins: Sequence[str], headers: HeadersFor) -> httpx.Response:
         if self._client is None:
             limits = httpx.Limits(max_connections=None, max_keepalive_connections=100, keepalive_expiry=2.0)
             timeout = httpx.Timeout(None, connect=_CONNECT_WITHIN_S)
@@ -100,7 +101,7 @@ class Proxy:
         for origin in origins:
             # Nothing of the body is read before a connection stands, so another origin can still have all of it.
             content = _body(receive) if has_body else None
-            request = httpx.Request(scope["method"], _url(origin, scope), headers=headers, content=content)
+            request = httpx.Request(scope["method"], _url(origin, scope), headers=headers(origin), content=content)
             try:
                 async with asyncio.timeout(_ANSWER_WITHIN_S):
                     return await self._client.send(request, stream=True)
@@ -161,11 +162,11 @@ def _url(origin: str, scope: Scope) -> httpx.URL:
     return httpx.URL(origin).copy_with(raw_path=_target(scope))
 
 
-async def _dialled(scope: Scope, origins: Sequence[str], headers: RawHeaders) -> ClientConnection:
-    host = next((value.decode("latin-1") for name, value in headers if name == b"host"), "localhost")
-    given = [(k.decode("latin-1"), v.decode("latin-1")) for k, v in headers if k not in _WEBSOCKET_OWN | _HOP | {b"host"}]
+async def _dialled(scope: Scope, origins: Sequence[str], headers: HeadersFor) -> ClientConnection:
     for origin in origins:
-        parts = urlsplit(origin)
+        parts, said = urlsplit(origin), headers(origin)
+        host = next((value.decode("latin-1") for name, value in said if name == b"host"), "localhost")
+        given = [(k.decode("latin-1"), v.decode("latin-1")) for k, v in said if k not in _WEBSOCKET_OWN | _HOP | {b"host"}]
         try:
             return await _Dial(
                 f"ws://{host}{_target(scope).decode('latin-1')}",

@@ -41,7 +41,6 @@ class Sessions:
         """Judge by the vendor's state."""
         self.vendor, self.state = vendor, vendor.state
         self.issuer = ""
-        self.translate_times = True  # off: for origins that follow the virtual clock themselves
         self._told: dict[tuple[str, int], str] = {}
 
     def verdict(self, app: Json, caller: Caller) -> Verdict:
@@ -111,12 +110,12 @@ class Sessions:
         return self.vendor.signer.sign(claims)
 
     def for_origin(self, token: str) -> str:
-        """The token as an origin gets it: origins are real processes with the real clock, so its times are told in theirs.
+        """The token for an origin that has this computer's clock: its times are told in that one's.
 
-        Nothing else changes, and nothing at all while the virtual clock has not been moved or `translate_times` is off.
+        Nothing else changes, and nothing at all while the virtual clock has not been moved.
         """
         shift = round(self.state.clock.timestamp() - time.time())
-        if not token or abs(shift) < _SAME_TIME_S or not self.translate_times:
+        if not token or abs(shift) < _SAME_TIME_S:
             return token
         known = self._told.get((token, shift))
         if known is None:

@@ -80,6 +80,7 @@ class Connector:
     origin: str
     opened_at: str
     secret: str = field(repr=False)  # what it was started with
+    follows_clock: bool = False  # its origin has virtual time
     ended: bool = False  # its process is gone: it does not come back
 
 

@@ -167,7 +167,7 @@ class Tunnels:
                 self.state.clock.call_later(_REDIAL_S, partial(self._register, connector))
         return {}
 
-    def connect(self, tunnel_token: str, origin: str) -> Callable[[], None]:
+    def connect(self, tunnel_token: str, origin: str, *, follows_clock: bool = False) -> Callable[[], None]:
         """Register a live connector and give what ends it (calling that twice is harmless).
 
         Raises: ValueError when the token is no token of a tunnel here, or the tunnel has all the replicas it may have.
@@ -184,7 +184,7 @@ class Tunnels:
         limit = self.state.switches.connectors
         if limit is not None and len(self.state.connectors.get(key, [])) >= limit:
             raise ValueError(f"Unauthorized: a tunnel has at most {limit} replicas")
-        connector = Connector(new_uuid(), key, origin.rstrip("/"), self.state.stamp(), secret)
+        connector = Connector(new_uuid(), key, origin.rstrip("/"), self.state.stamp(), secret, follows_clock)
         self._register(connector)
         return partial(self._end, connector)
 

@@ -49,6 +49,7 @@ class _Way:
 
     origins: tuple[str, ...]
     host: str = ""
+    follow_clock: frozenset[str] = frozenset()  # those of the origins that have virtual time
 
 
 class FrontDoor:
@@ -146,8 +147,11 @@ class FrontDoor:
         if app is not None and entry.set_cookie and scope["type"] == "http":
             cookie = self.login.cookie_on(Response(), app, entry.token).headers["set-cookie"]
             extra.append((b"set-cookie", cookie.encode("latin-1")))
-        told = Entry(self.sessions.for_origin(entry.token), entry.email)
-        headers = _to_origin(connection, scope, told, ray, way.host)
+
+        def headers(origin: str) -> RawHeaders:
+            token = entry.token if origin in way.follow_clock else self.sessions.for_origin(entry.token)
+            return _to_origin(connection, scope, Entry(token, entry.email), ray, way.host)
+
         carry = self.proxy.http if scope["type"] == "http" else self.proxy.websocket
         try:
             await carry(scope, receive, send, way.origins, headers, extra)
@@ -225,7 +229,8 @@ class FrontDoor:
             return error_page(502, 502, "Bad gateway", detail, hostname=hostname, ray=ray)
         first = next(self._turn) % len(live)
         origins = tuple(connector.origin for connector in [*live[first:], *live[:first]])
-        return _Way(origins, str(options.get("httpHostHeader") or ""))
+        follow = frozenset(connector.origin for connector in live if connector.follows_clock)
+        return _Way(origins, str(options.get("httpHostHeader") or ""), follow)
 
     def _tunnel_admits(self, access: Json, entry: Entry, app: Json | None) -> bool:
         """The connector's own look at the token, which it takes only where the rule says `required`."""

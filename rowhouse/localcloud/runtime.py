@@ -15,7 +15,7 @@ import socket
 from collections.abc import Callable, Coroutine, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import psutil
 
@@ -24,11 +24,17 @@ from rowhouse.localcloud.images import Image
 
 __all__ = ["Connect", "Exit", "Launch", "Running", "Runtime", "free_port", "port_answers"]
 
-Connect = Callable[[str, str], Callable[[], None]]  # tunnel token, origin -> disconnect
 _SAMPLE_S = 0.25  # how often memory is looked at
 _TREE_EVERY = 4  # children are looked for each so many samples: reading all processes costs more
 _HEALTH_PORT = "ROWHOUSE_GATEWAY_HEALTH_PORT"  # an edge's second port, for the checks of its machine
 _ports_given: set[int] = set()
+
+
+class Connect(Protocol):
+    """What registers a tunnel's origin at Cloudflare."""
+
+    def __call__(self, tunnel_token: str, origin: str, *, follows_clock: bool) -> Callable[[], None]:
+        """Give what ends it. `follows_clock`: the origin has virtual time, not this computer's."""
 
 
 def free_port() -> int:
@@ -99,6 +105,8 @@ class Running:
     oom_killed: bool = False
     disconnect: Callable[[], None] | None = None
     is_edge: bool = False
+    follows_clock: bool = False
+    """Whether it was told where virtual time is."""
     others: Mapping[int, int] = field(default_factory=dict)
     """Ports that it listens on besides, by the number that its configuration gives them."""
 
@@ -146,6 +154,7 @@ class Runtime:
         self.directory = directory
         self.connect = connect
         self.proxy_url: Callable[[str], str] = lambda _machine_id: ""
+        self.clock_file: Path | None = None  # told to edges, so that what they note falls into virtual hours
         self.running: dict[str, Running] = {}
         self._guardian = Guardian()
         self._tasks: set[asyncio.Task[None]] = set()
@@ -187,6 +196,7 @@ class Runtime:
             log,
             asyncio.get_running_loop().create_future(),
             is_edge=launch.image.kind == "edge",
+            follows_clock=self._clock_for(launch) is not None,
             others=others,
         )
         self.running[launch.machine_id] = running
@@ -228,10 +238,17 @@ class Runtime:
         env |= {"PORT": str(port), "HOST": "127.0.0.1"}
         if launch.image.kind == "edge":
             env |= {"ROWHOUSE_GATEWAY_PORT": str(port), "ROWHOUSE_GATEWAY_HOST": "127.0.0.1", "ROWHOUSE_GATEWAY_HEALTH_HOST": "127.0.0.1"}
-            env |= {"ROWHOUSE_GATEWAY_CLOCK_S": "0.1"}  # virtual time leaps, and whoever asks what time it is must soon know
+            told = self._clock_for(launch)
+            # Virtual time leaps: who follows it knows at once, who asks for it must soon ask again.
+            env |= {"ROWHOUSE_CLOCK_FILE": str(told)} if told else {"ROWHOUSE_GATEWAY_CLOCK_S": "0.1"}
         for own in others.values():
             env[_HEALTH_PORT] = str(own)
         return env
+
+    def _clock_for(self, launch: Launch) -> Path | None:
+        """Virtual time for an edge that keeps its notes in a folder; one with a store elsewhere may not be moved and is not."""
+        store = launch.env.get("ROWHOUSE_STORE_URL") or "file:"
+        return self.clock_file if launch.image.kind == "edge" and store.startswith("file:") else None
 
     def _translated(self, value: str, volume: tuple[str, str] | None) -> str:
         if volume:
@@ -257,7 +274,7 @@ class Runtime:
             return
         while running.is_alive:
             try:
-                running.disconnect = self.connect(token, f"http://127.0.0.1:{running.port}")
+                running.disconnect = self.connect(token, f"http://127.0.0.1:{running.port}", follows_clock=running.follows_clock)
             except Exception as error:  # noqa: BLE001 - whatever refuses the token, the connector notes it and tries again
                 with running.log.open("a") as log:
                     log.write(f"connector: {error!r}\n")

@@ -136,8 +136,8 @@ class Edge(Api):
     def ingress(self, rules: list[dict], **more) -> None:
         self.vendor.tunnels.configure(self.tunnel_id, {"config": {"ingress": rules, **more}})
 
-    def connect(self, port: int | None = None):
-        return self.vendor.connect(self.token, f"http://127.0.0.1:{port or self.origin_port}")
+    def connect(self, port: int | None = None, *, follows_clock: bool = False):
+        return self.vendor.connect(self.token, f"http://127.0.0.1:{port or self.origin_port}", follows_clock=follows_clock)
 
     def dns(self, hostname: str, *, proxied: bool = True, content: str = "", kind: str = "CNAME") -> dict:
         target = content or f"{self.tunnel_id}.cfargotunnel.com"

@@ -1,6 +1,7 @@
 import asyncio
 import contextlib
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 import pytest
 
@@ -82,3 +83,15 @@ def test_a_clock_cancelled_while_it_is_woken_ends() -> None:
 
 def test_times_are_written_as_the_vendors_do() -> None:
     assert rfc3339(START) == "2026-11-01T00:00:00Z"
+
+
+def test_processes_that_follow_it_know_of_a_leap_before_the_advance_is_over(tmp_path: Path) -> None:
+    async def body() -> None:
+        clock = Clock()
+        clock.tell(tmp_path / "clock")
+        assert float((tmp_path / "clock").read_text()) == 0
+        await clock.advance(3600)
+        assert 3590 < float((tmp_path / "clock").read_text()) <= 3600  # less what the leap itself took
+
+    asyncio.run(body())
+    assert [file.name for file in tmp_path.iterdir()] == ["clock"]

@@ -132,7 +132,7 @@ async def furnish(cloud: LocalCloud, http: httpx.AsyncClient) -> str:
     await post("/apps/edge/secrets", values={"TUNNEL_TOKEN": vendor.tunnels.token(tunnel)})
     flycast = (await post("/apps/acme/ip_assignments", type="private_v6", network="cell"))["ip"]
     names = ("ROWHOUSE_ACCESS_ISSUER", "ROWHOUSE_ACCESS_CERTS_URL", "ROWHOUSE_STORE_URL")
-    env = {name: cloud.env[name] for name in names} | {"ROWHOUSE_ROUTES_POLL_S": "0.1"}
+    env = {name: cloud.env[name] for name in names} | {"ROWHOUSE_ROUTES_POLL_S": "0.1", "ROWHOUSE_ACTIVITY_FLUSH_S": "0.05"}
     guest = {"cpu_kind": "shared", "cpus": 1, "memory_mb": 512}
     image = "registry.localhost/edge:latest"
     await post("/apps/edge/machines", name="edge", config={"image": image, "env": env, "guest": guest})
@@ -180,6 +180,29 @@ def test_a_member_reaches_the_notebook_through_gate_tunnel_gateway_and_private_n
                 again = await ana.get("acme.localhost", "/notes")
                 assert (again.status_code, again.json()) == (200, [])
                 assert cloud.fly.machine(machine).state == "started"
+
+    asyncio.run(body())
+
+
+def test_a_gateway_lives_in_virtual_time_and_needs_no_translated_session(tmp_path: Path) -> None:
+    async def body() -> None:
+        async with LocalCloud(tmp_path) as cloud, client(headers={"authorization": f"Bearer {cloud.env['FLY_API_TOKEN']}"}) as http:
+            await furnish(cloud, http)
+            async with asyncio.timeout(30):
+                while not cloud.cloudflare.dump()["connectors"]:
+                    await asyncio.sleep(0.02)
+            cloud.frontdoor.sessions.for_origin = lambda _token: "translated"
+            folder = Path(cloud.env["ROWHOUSE_STORE_URL"].removeprefix("file://")) / "activity"
+            for days in (0, 30):  # long after the keys were fetched, too
+                await cloud.clock.advance(3600 + days * 86400)
+                async with Browser(cloud.urls["front"]) as ana:
+                    assert await ana.login("acme.localhost", "ana@acme.example")
+                    before = cloud.clock.now()
+                    assert (await ana.get("acme.localhost")).status_code == 200
+                    hours = {f"{moment:%Y-%m-%dT%H}" for moment in (before, cloud.clock.now())}
+                async with asyncio.timeout(10):
+                    while not any(hours & {*file.parts} for file in folder.rglob("*.json")):
+                        await asyncio.sleep(0.02)
 
     asyncio.run(body())
 

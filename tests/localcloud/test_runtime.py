@@ -10,8 +10,10 @@ from pathlib import Path
 from typing import Any
 
 import psutil
+import pytest
 
 from rowhouse.localcloud.images import Image, Images, digest_of, reference
+from rowhouse.localcloud.runtime import Launch, Runtime
 from tests.localcloud.fly_support import NOTEBOOK, Account, account
 
 SLOW_STOP = reference("stubborn")
@@ -217,7 +219,8 @@ def _group_of(pid: int) -> int:
 def test_an_edge_machine_joins_its_tunnel_when_it_listens_and_leaves_when_it_stops(tmp_path: Path) -> None:
     calls: list[tuple[str, ...]] = []
 
-    def connect(token: str, origin: str) -> Any:
+    def connect(token: str, origin: str, *, follows_clock: bool) -> Any:
+        assert not follows_clock, "nobody told it where virtual time is"
         calls.append(("connect", token, origin))
         return lambda: calls.append(("disconnect", token))
 
@@ -263,6 +266,18 @@ def test_an_edge_is_checked_on_the_port_of_its_own_that_the_check_names(tmp_path
             assert running.port_for(8080) == running.port
 
     asyncio.run(body())
+
+
+@pytest.mark.parametrize("store", ["file:///s", None, "s3://bucket/main"])
+def test_virtual_time_is_told_to_an_edge_unless_its_store_is_a_real_one(tmp_path: Path, store: str | None) -> None:
+    runtime = Runtime(tmp_path)
+    runtime.clock_file = tmp_path / "clock"
+    env = {"ROWHOUSE_STORE_URL": store} if store else {}
+    edge = Launch("1", Image("edge", ("true",), "edge"), env, 256)
+    told = runtime._environment(edge, 1, {}, tmp_path).get("ROWHOUSE_CLOCK_FILE")
+    assert told == (None if store and store.startswith("s3:") else str(tmp_path / "clock"))
+    app = Launch("2", Image("app", ("true",)), env, 256)
+    assert "ROWHOUSE_CLOCK_FILE" not in runtime._environment(app, 1, {}, tmp_path)
 
 
 def test_images_are_found_by_digest_and_tag_and_nothing_else() -> None:
