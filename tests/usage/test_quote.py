@@ -2,6 +2,9 @@
 
 import json
 import os
+import re
+import subprocess
+import sys
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -320,3 +323,29 @@ def test_any_json_is_a_quote_or_a_list_of_mistakes(tmp_path, document):
         problems = ()
         assert document_of(quote(held, times.month("2026-11"), use), held, "2026-11")["lines"]
     assert all(problem.line >= 1 and problem.column >= 1 for problem in problems)
+
+
+# --- what the documents promise
+
+
+def test_the_documents_example_is_real_output(ask):
+    [block] = re.findall(r"```json\n(.*?)```", (ROOT / "docs/rating.md").read_text(), re.DOTALL)
+    answer = ask("aether/free", {"running": [["2026-11-01T00:00:00Z", "2026-11-03T03:30:00Z"]]})
+    assert answer.document == json.loads(block)
+
+
+def test_every_key_of_a_file_is_documented(ask):
+    told = re.findall(r"^\| `(\w+)` \| `[\[{]", (ROOT / "docs/rating.md").read_text(), re.MULTILINE)
+    [allowed] = re.findall(r"Allowed: (.*)\. Rename", ask("aether/free", {"colour": []}).err)
+    assert allowed.split(", ") == told
+
+
+def test_a_quote_of_the_shell_is_that_of_this_process(ask):
+    use = {"running": [["2026-11-01T00:00:00Z", "2026-11-01T13:20:00Z"]]}
+    here = ask("ai-diy-roadmap/hourly", use)
+    command = ["quote", "ai-diy-roadmap/hourly", "--period", "2026-11", "--usage", str(ask.folder / "use.json"), "--json"]
+    ran = subprocess.run(
+        [sys.executable, "-m", "rowhouse.cli", *command], cwd=ROOT, capture_output=True, text=True, check=False, timeout=60
+    )
+    assert (ran.returncode, ran.stdout, ran.stderr) == (0, here.out, "")
+    assert here.document["total"] == "66.67"
