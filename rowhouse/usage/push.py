@@ -114,7 +114,7 @@ def plan_totals(bill: Bill, watermark: int, sent: Mapping[Key, Sent], *, now: in
         elif not before.certain and not before.reason and before.value == line.stripe_quantity:
             totals.append(total_of(line, bill.tenant, before.at))  # perhaps sent, perhaps not: the very same again
             continue
-        at = _second(line, watermark, before)
+        at = _second(line, min(watermark, now), before)
         if at * 1000 >= line.end:
             impossible[bill.tenant, line.meter, line.start] = "every second that was kept for corrections is used"
         elif at * 1000 < now - _OLDEST_MS:
