@@ -29,7 +29,19 @@ from rowhouse.vendors.store import Store
 if TYPE_CHECKING:
     import duckdb
 
-__all__ = ["Context", "Freshness", "NoLedgerError", "bills_from", "bills_of", "connect", "entries_in", "load", "month_of", "openings"]
+__all__ = [
+    "Context",
+    "Freshness",
+    "NoLedgerError",
+    "bills_from",
+    "bills_in",
+    "bills_of",
+    "connect",
+    "entries_in",
+    "load",
+    "month_of",
+    "openings",
+]
 
 Progress = Callable[[str], None]
 """Told what is being done now, in a word or two."""
@@ -101,10 +113,18 @@ def bills_of(
     Args: fleet: today's files, only to say whose plan was never recorded. cache: a folder of this machine for the ledger's tables.
     Raises: NoLedgerError before the first pass; LedgerError naming the segment that cannot be read: then there is no bill at all.
     """
-    ledger = Ledger(store, cell, cache=cache)
+    return bills_in(Ledger(store, cell, cache=cache), period, fleet, progress=progress)
+
+
+def bills_in(
+    ledger: Ledger, period: Window, fleet: Fleet | None = None, *, progress: Progress = lambda _what: None
+) -> tuple[list[Bill], Context]:
+    """The same of a ledger that is open."""
     progress("reading the ledger")
     if not ledger.heads():
-        raise NoLedgerError(f"cell {cell} has no ledger in this store yet: nothing was ever observed. Run `rowhouse reconcile` first.")
+        raise NoLedgerError(
+            f"cell {ledger.cell} has no ledger in this store yet: nothing was ever observed. Run `rowhouse reconcile` first."
+        )
     connection = connect()
     load(ledger, connection, period)
     return bills_from(connection, period, fleet, ledger=ledger, progress=progress)
