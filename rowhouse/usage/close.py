@@ -13,7 +13,7 @@ import asyncio
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from decimal import Decimal
-from typing import Final, Literal
+from typing import Any, Final, Literal
 
 from rowhouse.errors import RowhouseError
 from rowhouse.usage.close_check import Case, Checker, Outcome
@@ -98,6 +98,38 @@ class Closing:
     """What is missing on invoices that went out already: it goes on the next."""
     totals: dict[str, Decimal] = field(default_factory=dict)
     """Currency to the sum of all bills."""
+
+    @property
+    def is_well(self) -> bool:
+        """Whether the month is closed and nothing needs a person."""
+        return self.state == "done" and not self.blocked and not self.troubles
+
+    def document(self) -> dict[str, Any]:
+        """The same as JSON's own types, for `--json`."""
+
+        def told(items: Iterable[tuple[str, Item]]) -> list[dict[str, str]]:
+            found = sorted(items, key=lambda pair: (pair[0], pair[1].period, pair[1].key))
+            return [
+                {"tenant": tenant, "month": item.period, "line": item.key, "amount": str(Decimal(item.cents).scaleb(-2)), "text": item.text}
+                for tenant, item in found
+            ]
+
+        return {
+            "month": self.month,
+            "state": self.state,
+            "why": self.why,
+            "ok": self.is_well,
+            "number": self.number,
+            "tenants": self.tenants,
+            "totals": {currency: str(total) for currency, total in sorted(self.totals.items())},
+            "ready": self.ready,
+            "finalized": self.finalized,
+            "items": self.items,
+            "adjustments": told(self.adjustments),
+            "on_the_next_invoice": told(self.later),
+            "blocked": [str(trouble) for trouble in self.blocked],
+            "troubles": [str(trouble) for trouble in self.troubles],
+        }
 
 
 def month_before(month: str) -> str:
