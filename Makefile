@@ -22,7 +22,7 @@ check: setup-dev
 	$(BIN)/pytest -n 2 --dist loadfile -m "not long"
 
 bench: setup-dev
-	$(BIN)/python -m bench
+	@$(BIN)/python -m bench
 
 format: setup-dev
 	$(BIN)/ruff format .

@@ -17,7 +17,7 @@ from rowhouse.cli.local_folder import DEFAULT, LocalFolder
 from rowhouse.errors import RowhouseError
 from rowhouse.spec.accounts import BASE_URLS, TOKENS, is_loopback, missing_tokens, vendors_in
 
-__all__ = ["EngineName", "EnvironmentProblemError", "StackBusyError", "Surroundings", "find_root", "surroundings"]
+__all__ = ["EngineName", "EnvironmentProblemError", "StackBusyError", "Surroundings", "find_root", "ready", "surroundings"]
 
 EngineName = Literal["auto", "pulumi", "embedded"]
 _KNOCK_S: Final = 1.0
@@ -116,9 +116,18 @@ def _without_accounts(root: Path) -> str:
 
 
 def surroundings(start: Path, env: Mapping[str, str], *, engine: EngineName = "auto") -> Surroundings:
-    """Check what every command that talks to vendors needs.
+    """Check what every command that applies needs: see `ready`, and an engine.
 
     Raises: EnvironmentProblemError naming everything that is missing, before anything is started.
+    """
+    root, vendors = ready(start, env)
+    return Surroundings(root=root, vendors=vendors, engine=_engine(engine, vendors, env), env=env)
+
+
+def ready(start: Path, env: Mapping[str, str]) -> tuple[Path, Literal["loopback", "real"]]:
+    """The project's folder, and which vendors the environment names, once they can be talked to.
+
+    Raises: EnvironmentProblemError naming everything that is missing.
     """
     root = find_root(start)
     vendors = _vendors(env)
@@ -131,4 +140,4 @@ def surroundings(start: Path, env: Mapping[str, str], *, engine: EngineName = "a
         )
     if vendors == "loopback":
         _refuse_stopped(root, env)
-    return Surroundings(root=root, vendors=vendors, engine=_engine(engine, vendors, env), env=env)
+    return root, vendors

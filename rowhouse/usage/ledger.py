@@ -35,6 +35,7 @@ from rowhouse.usage.segments import (
 )
 from rowhouse.usage.verify import Fault, examine
 from rowhouse.vendors.store import Blob, Conflict, Store, StoreError
+from rowhouse.vendors.store_file import FileStore
 
 if TYPE_CHECKING:
     import duckdb
@@ -164,6 +165,16 @@ class Ledger:
     def _etag_if_ours(self, key: str, data: bytes) -> str | None:
         found = self.store.get(key)
         return found.etag if found is not None and found.data == data else None
+
+    @property
+    def is_local(self) -> bool:
+        """Whether it stands in a folder of this machine."""
+        return isinstance(self.store, FileStore)
+
+    def last_window(self, source: str) -> str | None:
+        """The window of a chain's last segment; None where the chain has not begun."""
+        blob = read_head(self.store, self.cell, source)
+        return None if blob is None else head_of(self.cell, source, blob.data).header.window
 
     def heads(self) -> dict[str, str]:
         """SHA-256 of each chain's last segment by source: who keeps them elsewhere can prove later that nothing before was touched."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from fractions import Fraction
 from typing import NamedTuple
@@ -17,7 +17,7 @@ from rowhouse.spec import times
 from rowhouse.spec.model import Plan
 from rowhouse.spec.prices import BASE, BilledUnit
 
-__all__ = ["DAY_MS", "GB_MICROS", "HOUR_MS", "PACK", "Bill", "Line", "Lot", "SegmentUsage", "Window", "milliseconds"]
+__all__ = ["DAY_MS", "GB_MICROS", "HOUR_MS", "PACK", "Bill", "Line", "Lot", "SegmentUsage", "Window", "milliseconds", "written_instant"]
 
 HOUR_MS = 3_600_000
 DAY_MS = 24 * HOUR_MS
@@ -33,6 +33,11 @@ def milliseconds(moment: datetime) -> int:
         raise ValueError("a time without a zone is not an instant")
     since = moment.astimezone(UTC) - datetime(1970, 1, 1, tzinfo=UTC)
     return (since.days * 86_400 + since.seconds) * 1000 + since.microseconds // 1000
+
+
+def written_instant(at: int) -> str:
+    """Milliseconds UTC as RFC 3339 with `Z`, with a fraction only where there is one."""
+    return times.rfc3339(datetime.fromtimestamp(at // 1000, UTC) + timedelta(milliseconds=at % 1000))
 
 
 class Window(NamedTuple):

@@ -116,7 +116,7 @@ class Previous:
         """The same from a table as `Ledger.table` makes it, reading no more rows into Python than there are marks."""
         found = cls()
         for query in _LAST:
-            columns = ", ".join(COLUMNS)
+            columns = ", ".join(f'"{column}"' for column in COLUMNS)  # `at` is a word of SQL
             for row in connection.execute(query.format(columns=columns, name=name)).fetchall():
                 values = dict(zip(COLUMNS, row, strict=True))
                 values["data"] = json.loads(values["data"]) if values["data"] else None
@@ -130,16 +130,18 @@ class Previous:
 
 
 _NEWEST: Final = "QUALIFY row_number() OVER (PARTITION BY subject ORDER BY {order}) = 1"
+_TEXT: Final = "json_extract_string(data, '$.{}')".format
 _LAST: Final = (
-    "SELECT {columns} FROM {name} WHERE kind = 'machine' " + _NEWEST.replace("{order}", "at DESC"),
-    "SELECT {columns} FROM {name} WHERE kind = 'events' " + _NEWEST.replace("{order}", "asof DESC"),
-    "SELECT {columns} FROM {name} WHERE kind = 'event' AND data->>'marks' IS NULL " + _NEWEST.replace("{order}", "at DESC, id DESC"),
-    "SELECT {columns} FROM {name} WHERE kind = 'event' AND data->>'marks' IS NOT NULL",
-    "SELECT {columns} FROM {name} WHERE kind = 'volume' " + _NEWEST.replace("{order}", "at DESC"),
+    "SELECT {columns} FROM {name} WHERE kind = 'machine' " + _NEWEST.replace("{order}", '"at" DESC'),
+    "SELECT {columns} FROM {name} WHERE kind = 'events' " + _NEWEST.replace("{order}", '"asof" DESC'),
+    f"SELECT {{columns}} FROM {{name}} WHERE kind = 'event' AND {_TEXT('marks')} IS NULL "
+    + _NEWEST.replace("{order}", '"at" DESC, id DESC'),
+    f"SELECT {{columns}} FROM {{name}} WHERE kind = 'event' AND {_TEXT('marks')} IS NOT NULL",
+    "SELECT {columns} FROM {name} WHERE kind = 'volume' " + _NEWEST.replace("{order}", '"at" DESC'),
     (
-        "SELECT {columns} FROM {name} WHERE kind IN ('activity', 'counter') AND data->>'etag' IS NOT NULL "
-        "AND at >= (SELECT max(at) FROM {name}) - 345600000 "
-        "QUALIFY row_number() OVER (PARTITION BY data->>'object', data->>'etag' ORDER BY at) = 1"
+        f"SELECT {{columns}} FROM {{name}} WHERE kind IN ('activity', 'counter') AND {_TEXT('etag')} IS NOT NULL "
+        'AND "at" >= (SELECT max("at") FROM {name}) - 345600000 '
+        f'QUALIFY row_number() OVER (PARTITION BY {_TEXT("object")}, {_TEXT("etag")} ORDER BY "at") = 1'
     ),
-    "SELECT {columns} FROM {name} WHERE kind = 'pass' ORDER BY at DESC LIMIT 100",
+    "SELECT {columns} FROM {name} WHERE kind = 'pass' ORDER BY \"at\" DESC LIMIT 100",
 )

@@ -1,0 +1,261 @@
+"""One pass: look at everything, remember it, turn it into use and money, tell the billing sink. And what a close needs of the same.
+
+Does: put the steps in order, and say what became of each. Does not: observe, rate or bill by itself, or enforce anything.
+Whatever step a pass is killed in, the next one goes on from the ledger: observations are there whole or not at all, and totals are
+absolute. Of two passes at once one is remembered. A pass that cannot remember what it saw tells the sink nothing.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+from rowhouse.errors import RowhouseError
+from rowhouse.spec.model import Fleet
+from rowhouse.usage.bills import Context, Freshness, bills_from, connect, load, month_of, openings
+from rowhouse.usage.close import Closing, Observed, Steps, month_before
+from rowhouse.usage.close_log import CloseLog, is_frozen
+from rowhouse.usage.entries import Entry, LedgerError
+from rowhouse.usage.intake import collect
+from rowhouse.usage.ledger import Appended, Ledger
+from rowhouse.usage.model import Bill, Window, written_instant
+from rowhouse.usage.observations import Completeness, Finding, Observations, Source
+from rowhouse.usage.observe import observe
+from rowhouse.usage.previous import Previous
+from rowhouse.usage.push import note_refusals, push
+from rowhouse.usage.segments import month_of as month_of_window
+from rowhouse.usage.segments import window_of
+from rowhouse.usage.sent import Key, Sent, sent_from_table
+from rowhouse.usage.sink import Sink, Trouble
+
+__all__ = ["NoTimeError", "PassResult", "Pipeline", "reconcile"]
+
+_WINDOW_S: Final = 60
+"""Passes that begin within the same minute are the same pass: one of them is remembered."""
+_OVERLAP_MS: Final = 3_600_000
+"""Reports of totals that did not count come late: each pass looks back one hour more."""
+
+
+class NoTimeError(RowhouseError):
+    """No vendor answered, so nobody knows what time it is, and nothing can be remembered."""
+
+
+@dataclass(slots=True)
+class PassResult:
+    """What one pass did. Instants are milliseconds UTC by the vendors' clocks."""
+
+    now: int
+    month: str
+    remembered: bool
+    """False: another pass wrote this minute, or a later one; what this one saw was left out, and nothing was pushed."""
+    sources: Mapping[str, Completeness]
+    findings: Sequence[Finding]
+    machine_clock_off_s: float | None
+    bills: Sequence[Bill] = ()
+    """Of the running month, up to the watermark."""
+    fresh: Freshness | None = None
+    pushed: int = 0
+    """Totals that the sink took."""
+    held: int = 0
+    """Invoices or subscriptions newly kept from going out by themselves."""
+    troubles: list[Trouble] = field(default_factory=list)
+    calls: Mapping[str, int] = field(default_factory=dict)
+
+    @property
+    def is_well(self) -> bool:
+        """Whether everything was complete and nothing needs a person: only then may a heartbeat say success."""
+        return self.remembered and all(source.complete for source in self.sources.values()) and not self.findings and not self.troubles
+
+    def document(self) -> dict[str, Any]:
+        """The same as JSON's own types, for `--json`."""
+        return {
+            "at": written_instant(self.now),
+            "month": self.month,
+            "ok": self.is_well,
+            "remembered": self.remembered,
+            "watermark": None if self.fresh is None or self.fresh.watermark is None else written_instant(self.fresh.watermark),
+            "sources": {name: _told(source) for name, source in self.sources.items()},
+            "calls": dict(self.calls),
+            "machine_clock_off_s": self.machine_clock_off_s,
+            "findings": [{"rule": f.rule, "subject": f.subject, "tenant": f.tenant, "message": f.message} for f in self.findings],
+            "tenants": len(self.bills),
+            "pushed": self.pushed,
+            "held": self.held,
+            "troubles": [str(trouble) for trouble in self.troubles],
+        }
+
+
+def _told(source: Completeness) -> dict[str, Any]:
+    """A source's completeness for people: times in words."""
+    document = {"complete": source.complete, "asof": None if source.asof is None else written_instant(source.asof), "reason": source.reason}
+    return document | ({"parts": {name: _told(part) for name, part in source.parts.items()}} if source.parts else {})
+
+
+@dataclass(slots=True)
+class Pipeline:
+    """What passes and closes of one cell work with."""
+
+    ledger: Ledger
+    sources: Callable[[], Sequence[Source]]
+    """New ones for each look: a source counts its own calls."""
+    sink: Sink
+    fleet: Fleet | None = None
+    """Today's files, only to say whose plan was never recorded."""
+    progress: Callable[[str], None] = lambda _what: None
+
+    # -- looking ------------------------------------------------------------------------------------------------------------------------
+
+    async def look(self) -> tuple[Observations, bool]:
+        """Ask everybody and remember it; whether it is in the ledger.
+
+        Raises: NoTimeError when no vendor answered; LedgerError and StoreError when it cannot be remembered.
+        """
+        previous = await asyncio.to_thread(self._previous)
+        self.progress("asking the vendors")
+        seen = await observe(self.sources(), previous)
+        if seen.now is None:
+            reasons = "; ".join(f"{name}: {source.reason}" for name, source in seen.completeness.items() if source.reason)
+            raise NoTimeError(f"no vendor answered, so nothing was observed and nothing was changed. {reasons}")
+        self.progress("remembering")
+        return seen, await asyncio.to_thread(self._remember, seen, seen.now)
+
+    def _previous(self) -> Previous:
+        connection = connect()
+        try:
+            self.ledger.table(connection, since=self._reading_from())
+            return Previous.from_table(connection)
+        finally:
+            connection.close()
+
+    def _reading_from(self) -> str | None:
+        """The month from which a pass needs to read: the one before the last pass's own; None before the first pass."""
+        last = self.ledger.last_window("pass")
+        return None if last is None else month_before(month_of_window(last))
+
+    def _remember(self, seen: Observations, now: int) -> bool:
+        window = window_of(now, _WINDOW_S)
+        # The pass's own line comes last: it vouches for the others, so they must stand when it does.
+        lines = {source: entries for source, entries in seen.entries.items() if entries}
+        done: list[Appended] = [self.ledger.append(source, window, entries) for source, entries in sorted(lines.items())]
+        collected = collect(self.ledger.store, self.ledger)
+        problems = [Finding("intake.unreadable", "intake", text) for text in collected.problems]
+        told = [*seen.findings, *problems]
+        data = {
+            "sources": {name: source.document() for name, source in sorted(seen.completeness.items())},
+            "machine_clock_off_s": seen.machine_clock_off_s,
+            "findings": [[f.rule, f.subject, f.tenant, f.message] for f in told],
+        }
+        if not all(one.written for one in done):
+            return False
+        state = "complete" if seen.complete else "incomplete"
+        return self.ledger.append("pass", window, [Entry("pass", now, state=state, data=data)]).written
+
+    # -- money --------------------------------------------------------------------------------------------------------------------------
+
+    def read(self, month: str) -> tuple[list[Bill], Context]:
+        """One month's bills as of what is remembered."""
+        connection = connect()
+        period = Window.month(month)
+        load(self.ledger, connection, period)
+        return bills_from(connection, period, self.fleet, ledger=self.ledger, progress=self.progress)
+
+    async def record(self, entries: Sequence[Entry]) -> None:
+        """Write entries of the billing sink down before anything else happens."""
+        if entries:
+            await asyncio.to_thread(self.ledger.remember, "billing", max(entry.at for entry in entries), entries)
+
+    def steps(
+        self,
+        month: str,
+        approve: Callable[[Closing], bool],
+        progress: Callable[[str, int], None] = lambda _what, _count: None,
+    ) -> Steps:
+        """What `close` needs for one month."""
+        looked: list[Observations] = []
+
+        async def now() -> int:
+            seen, _ = await self.look()
+            looked.append(seen)
+            assert seen.now is not None
+            return seen.now
+
+        async def last_look() -> Observed:
+            seen = looked[-1]
+            incomplete = "; ".join(f"{name}: {one.reason}" for name, one in seen.completeness.items() if not one.complete)
+            watermark = (await asyncio.to_thread(self.read, month))[1].fresh.watermark
+            return Observed(seen.complete, watermark or 0, incomplete)
+
+        def sent() -> Mapping[Key, Sent]:
+            connection = connect()
+            self.ledger.table(connection, since=month)
+            return sent_from_table(connection)
+
+        def bills(wanted: str) -> Iterable[Bill]:
+            return self.read(wanted)[0]
+
+        return Steps(now, last_look, bills, sent, lambda: self.history(month_before(month)), self.record, approve, progress)
+
+    def history(self, since: str) -> list[Entry]:
+        """What the billing chain tells of closes, invoices and corrections since a month."""
+        return [entry for entry in self.ledger.read("billing", since=since) if entry.kind != "push"]
+
+    def open_next(self, month: str) -> None:
+        """Write down what the month after a closed one carries over, so that no pass need read further back."""
+        bills, context = self.read(month)
+        at = context.fresh.watermark or context.period.end
+        self.ledger.remember("account", at, openings(bills, context, at))
+
+
+async def reconcile(pipeline: Pipeline) -> PassResult:
+    """Look, remember, compute, push.
+
+    Raises: NoTimeError, LedgerError, StoreError: then nothing was pushed. A failure of one tenant or one vendor is told in the result.
+    """
+    seen, remembered = await pipeline.look()
+    assert seen.now is not None
+    now = seen.now
+    month = month_of(now)
+    result = PassResult(now, month, remembered, seen.completeness, seen.findings, seen.machine_clock_off_s, calls=seen.calls)
+    if not remembered:
+        return result
+    bills, context = await asyncio.to_thread(pipeline.read, month)
+    result.bills, result.fresh = bills, context.fresh
+    result.troubles += [Trouble(tenant, reason) for tenant, reason in sorted(context.failed.items())]
+    await _tell(pipeline, month, bills, context, result)
+    return result
+
+
+async def _tell(pipeline: Pipeline, month: str, bills: Sequence[Bill], context: Context, result: PassResult) -> None:
+    """Push what changed, of the running month and of one before that is not closed yet, and keep invoices from going out by themselves."""
+    sink, now = pipeline.sink, result.now
+    sent = sent_from_table(context.connection)
+    before = month_before(month)
+    log = CloseLog.of(await asyncio.to_thread(pipeline.history, before))
+    pipeline.progress(f"telling {sink.name}")
+    try:
+        await sink.open()
+        held = await sink.hold(now)
+        result.held = held.held
+        result.troubles += held.troubles
+        told, _ = await note_refusals(sink, sent, since=now - 2 * _OVERLAP_MS, now=now, record=pipeline.record)
+        result.troubles += told
+        batches = [bills]
+        if not is_frozen(log, before) and _began_before(context):
+            batches.insert(0, (await asyncio.to_thread(pipeline.read, before))[0])
+        for batch in batches:
+            if not is_frozen(log, month if batch is bills else before):
+                pushed = await push(sink, batch, context.fresh.watermark or 0, sent, now=now, record=pipeline.record)
+                result.pushed += pushed.sent
+                result.troubles += pushed.troubles
+    except LedgerError:
+        raise
+    except RowhouseError as error:
+        result.troubles.append(Trouble(None, f"{sink.name}: {error}"))
+
+
+def _began_before(context: Context) -> bool:
+    """Whether anything was observed before the month: else there is no earlier one to tell of."""
+    rows = context.connection.execute("SELECT 1 FROM entries WHERE kind = 'pass' AND \"at\" < ? LIMIT 1", [context.period.start]).fetchall()
+    return bool(rows)
