@@ -86,15 +86,15 @@ def spans(draw, period: Window) -> list[tuple[int, int]]:
 
 
 @st.composite
-def lots(draw, period: Window) -> list[Lot]:
+def lots(draw, period: Window, *, on_credits: bool = False) -> list[Lot]:
     """Purchases before, in and after a period; some expire in it."""
     around = st.integers(period.start - 3 * DAY_MS, period.end + DAY_MS)
     found = []
-    for number in range(draw(st.integers(0, 4))):
+    for number in range(draw(st.integers(2 if on_credits else 0, 4))):
         at, size = draw(around), draw(st.integers(1, 30))
         expires = draw(st.none() | st.integers(at + 1, at + 40 * DAY_MS) | st.sampled_from([at + HOUR_MS, max(at + 1, period.end)]))
         left = size if at >= period.start else draw(st.integers(0, size))
-        meter = draw(st.sampled_from(["generations", "generations", "generations", "others"]))
+        meter = "generations" if on_credits else draw(st.sampled_from(["generations", "generations", "others"]))
         found.append(Lot(f"pay_{number}", "credits", meter, size, left, draw(MONEY), "usd", at, expires))
     return found
 
@@ -107,7 +107,7 @@ def worlds(draw, *, on_credits: bool = False) -> World:
     segments: list[SegmentUsage] = []
     tables: dict[str, list[dict[str, Any]]] = {name: [] for name in ("plans", "usage_hours", "active_hours", "counter_hours", "credits")}
     for number, (start, end) in enumerate(draw(spans(period))):
-        plan = shared if draw(st.booleans()) else draw(plans(f"plan-{number}"))
+        plan = shared if draw(st.booleans()) else draw(plans(f"plan-{number}", on_credits=on_credits))
         hour = st.integers(start, end - 1).map(lambda at: at - at % HOUR_MS)
         run = st.integers(0, 5 * HOUR_MS) | st.integers(0, 20).map(lambda minutes: minutes * 60_000)
         rows = [
@@ -124,7 +124,7 @@ def worlds(draw, *, on_credits: bool = False) -> World:
             for at in draw(st.lists(hour, max_size=4))
         ]
         counts: dict[int, int] = defaultdict(int)
-        for at in draw(st.lists(hour, max_size=5)):
+        for at in draw(st.lists(hour, min_size=2 if on_credits else 0, max_size=5)):
             counts[at] += draw(st.integers(0, 25))
         active = draw(st.sets(hour, max_size=6))
         segments.append(
@@ -148,7 +148,7 @@ def worlds(draw, *, on_credits: bool = False) -> World:
         tables["usage_hours"] += rows
         tables["active_hours"] += [{**own, "hour": at} for at in active]
         tables["counter_hours"] += [{**own, "meter": "generations", "hour": at, "n": n} for at, n in counts.items()]
-    held = draw(lots(period))
+    held = draw(lots(period, on_credits=on_credits))
     tables["credits"] = [
         {"tenant": "acme", **{name: getattr(lot, name) for name in Lot.__slots__}, "price": str(lot.price)} for lot in held
     ]
