@@ -10,7 +10,7 @@ import sys
 import time
 from typing import Any
 
-PARTS = ("fleet", "calls", "gateway", "cloud", "engine", "metering")
+PARTS = ("fleet", "calls", "gateway", "cloud", "engine", "metering", "observe")
 
 
 def main() -> int:

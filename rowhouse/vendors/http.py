@@ -24,6 +24,7 @@ __all__ = ["Buckets", "Http", "Limit", "MissingToken", "VendorError", "asof_ms",
 
 _RETRY_AFTER_MAX_S: Final = 60.0
 _BACKOFF_MAX_S: Final = 8.0
+_CROWD: Final = 10_000
 
 Sleep = Callable[[float], Awaitable[None]]
 Explain = Callable[[httpx.Response], tuple[str, str]]
@@ -93,6 +94,7 @@ class Buckets:
         self._sleep = sleep
         self._clock = clock
         self._state: dict[object, tuple[float, float]] = {}  # key -> (tokens, when counted)
+        self._crowd = _CROWD
 
     async def take(self, key: object, limit: Limit) -> None:
         """Take one turn of this key, waiting for it when the bucket is empty."""
@@ -100,8 +102,9 @@ class Buckets:
         tokens, since = self._state.get(key, (float(limit.burst), now))
         tokens = min(float(limit.burst), tokens + (now - since) * limit.per_s) - 1.0
         self._state[key] = (tokens, now)
-        if len(self._state) > 10_000:
+        if len(self._state) > self._crowd:
             self._forget(now)
+            self._crowd = max(_CROWD, 2 * len(self._state))  # or each turn of a larger crowd would look at all of it
         if tokens < 0:
             await self._sleep(-tokens / limit.per_s)
 
