@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from rowhouse.cli import apply, files, ledger, local, quote, reconcile, status
+from rowhouse.cli import apply, close, files, ledger, local, quote, reconcile, status
 
 __all__ = ["app"]
 
@@ -41,6 +41,7 @@ app.command(rich_help_panel=_DAILY)(files.new)
 app.command(rich_help_panel=_DAILY)(apply.up)
 app.command(rich_help_panel=_DAILY)(status.status)
 app.command(rich_help_panel=_DAILY)(reconcile.reconcile)
+app.command(rich_help_panel=_DAILY)(close.close)
 app.command(rich_help_panel=_ALSO)(files.check)
 app.command(rich_help_panel=_ALSO)(quote.quote)
 app.command(rich_help_panel=_ALSO)(ledger.purchase)
