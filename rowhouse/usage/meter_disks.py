@@ -62,7 +62,7 @@ WITH ordered AS (
 steps AS (
     SELECT o.tenant, o.instance, o.volume, o.micro_gb, greatest(o.lo, v.made) AS start_ms,
            least(CASE WHEN o.next_lo IS NULL THEN o.hi WHEN o.next_gb > o.micro_gb THEN o.next_lo ELSE least(o.hi, o.next_lo) END,
-                 coalesce(v.gone, o.hi)) AS end_ms
+                 v.gone) AS end_ms
     FROM ordered AS o
     JOIN volumes AS v ON o.volume = v.volume AND o.tenant = v.tenant AND o.instance IS NOT DISTINCT FROM v.instance
 )

@@ -199,7 +199,7 @@ points AS (
 held AS (
     SELECT n, t, lead(t) OVER (PARTITION BY n ORDER BY t) AS until, event,
            max(event) OVER so_far AS latest, sum(lists) OVER so_far AS lists,
-           max(poll) OVER so_far % 16 AS polled, max(updated) OVER so_far AS updated
+           coalesce(max(poll) OVER so_far, 0) % 16 AS polled, max(updated) OVER so_far AS updated
     FROM points WINDOW so_far AS (PARTITION BY n ORDER BY t ROWS BETWEEN UNBOUNDED PRECEDING AND CURRENT ROW)
 ),
 known AS (
