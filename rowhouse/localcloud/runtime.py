@@ -241,6 +241,7 @@ class Runtime:
             told = self._clock_for(launch)
             # Virtual time leaps: who follows it knows at once, who asks for it must soon ask again.
             env |= {"ROWHOUSE_CLOCK_FILE": str(told)} if told else {"ROWHOUSE_GATEWAY_CLOCK_S": "0.1"}
+            env["ROWHOUSE_ACTIVITY_FLUSH_S"] = "0.5"  # what was noted must be written before time leaps again
         for own in others.values():
             env[_HEALTH_PORT] = str(own)
         return env
