@@ -4,8 +4,8 @@ Does: say what agrees, what must be put on the next invoice, what waits for the 
 not: ask or change anything. Pure.
 
 The base is one line of the period whatever plans it went through, because a sink invoices it in advance. A meter's line belongs to the
-segment that it overlaps most. A line that a sink still counts (a draft's metered one) must come to the bill's amount by itself; every other
-difference is an item, so that what a sink billed of an ended segment by its own rules is billed once.
+last segment that it was there for. A line that a sink still counts (a draft's metered one) must come to the bill's amount by itself;
+every other difference is an item, so that what a sink billed of an ended segment by its own rules is billed once.
 Source: design.md decisions 6 and 7, law 7.
 """
 
@@ -21,6 +21,10 @@ from rowhouse.usage.model import PACK, Bill, Line
 from rowhouse.usage.sink import Charge, Item
 
 __all__ = ["Match", "Waiting", "compare", "keyed", "shown_cents"]
+
+
+_SKEW_MS = 1500
+"""By how much the sink's and the ledger's second of the same change may differ."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,7 +145,7 @@ def _file(charge: Charge, bill: Bill, sides: dict[str, _Side], label: Callable[[
     """Put a charge beside the line that it is for."""
     key = _base_key(charge.currency, bill) if charge.source == "base" else charge.label
     if charge.source == "meter":
-        near = [(_overlap(charge, line), side.key) for side in sides.values() for line in side.lines if _is_on(line, charge, label)]
+        near = [(_closeness(charge, line, bill), side.key) for side in sides.values() for line in side.lines if _is_on(line, charge, label)]
         if not near:
             if charge.cents:
                 money = shown_cents(charge.cents, charge.currency)
@@ -157,8 +161,15 @@ def _is_on(line: Line, charge: Charge, label: Callable[[Line], str]) -> bool:
     return line.stripe_quantity is not None and label(line) == charge.label
 
 
-def _overlap(charge: Charge, line: Line) -> int:
-    return min(charge.end, line.end) - max(charge.start, line.start)
+def _closeness(charge: Charge, line: Line, bill: Bill) -> tuple[bool, int, int]:
+    """Orders lines by how likely a metered charge is theirs.
+
+    A sink's item may go on through several segments (terms changed, and no price did). What it counts is the last total, so it is the
+    last segment's: the one in force at the period's end while it still counts, else the last one that it was there for.
+    """
+    overlap = min(charge.end, line.end) - max(charge.start, line.start)
+    counts_on = not charge.final and line.end == bill.period.end
+    return counts_on, line.start if overlap > _SKEW_MS else -1, overlap
 
 
 def _judge(

@@ -158,8 +158,8 @@ class Business:
         await self.stripe.delete(f"/v1/subscriptions/{self.subscriptions[tenant]['id']}", {"invoice_now": True})
 
     async def to(self, moment: int) -> None:
-        """Let time pass until a moment (ms)."""
-        await self.clock.advance(moment / 1000 - self.clock.timestamp())
+        """Let time pass until a moment (ms), if it has not come yet."""
+        await self.clock.advance(max(0.0, moment / 1000 - self.clock.timestamp()))
 
     def now(self) -> int:
         return int(self.clock.timestamp() * 1000)

@@ -1,0 +1,103 @@
+"""Law 7 against Stripe's own arithmetic: whatever a tenant did in a month, the invoices' lines of that month are its bill, to the cent.
+
+The stand-in rates, prorates and rounds with its own code (halves away from zero), counts by time or by arrival, and shows its drafts as
+they come or not before they are final.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+from typing import Any
+
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from rowhouse.usage.push import push
+from rowhouse.usage.sent import sent_from_entries
+from tests.usage.billing_support import DECEMBER, NOVEMBER, Business
+from tests.usage.rating_support import plan_of, used
+
+AETHER = [plan_of("aether/pro"), plan_of("aether/team")]
+LAST = NOVEMBER.end // 1000 - 1
+SECONDS = st.integers(NOVEMBER.start // 1000 + 1, LAST)
+
+
+@st.composite
+def months(draw: st.DrawFn) -> dict[str, Any]:
+    """When a tenant came, to which plans it went when, whether it left, and when passes ran."""
+    moments = sorted(draw(st.lists(SECONDS, min_size=1, max_size=4, unique=True)))
+    stays = draw(st.booleans()) or len(moments) == 1
+    return {
+        "moments": moments,
+        "plans": draw(st.lists(st.sampled_from(AETHER), min_size=len(moments), max_size=len(moments))),
+        "stays": stays,
+        "use": draw(st.lists(st.floats(0, 1), min_size=len(moments), max_size=len(moments))),
+        "passes": sorted(draw(st.lists(SECONDS, max_size=4))),
+        "mode": draw(st.sampled_from(["flexible", "classic"])),
+        "vendor": {"last_arrived": draw(st.booleans()), "live_drafts": draw(st.booleans())},
+    }
+
+
+def segments_at(month: dict[str, Any], until: int) -> list[Any]:
+    """The tenant's segments with what it used until a moment, as a pass of that moment knows them."""
+    found: list[Any] = []
+    edges = [*(moment * 1000 for moment in month["moments"]), NOVEMBER.end]
+    spans = list(itertools.pairwise(edges))
+    if not month["stays"]:
+        spans = spans[:-1]
+    for number, (start, end) in enumerate(spans):
+        if start >= until:
+            break
+        running = int((min(until, end) - start) * month["use"][number]) // 1000 * 1000
+        closes = end if end <= until else NOVEMBER.end
+        found.append(used(month["plans"][number], segment=number, start=start, end=closes, running=running, storage=12))
+    return found
+
+
+async def live_through(month: dict[str, Any]) -> tuple[Business, Any]:
+    shop = Business(**month["vendor"])
+    happenings = [(moment, "change", number) for number, moment in enumerate(month["moments"])]
+    happenings += [(moment, "pass", 0) for moment in month["passes"]]
+    for moment, what, number in sorted(happenings):
+        await shop.to(moment * 1000)
+        if what == "pass":
+            segments = segments_at(month, moment * 1000)
+            if segments:
+                bill = shop.bill(*segments)
+                sink = shop.sink()
+                await sink.open()
+                sent = sent_from_entries(shop.books.entries)
+                await push(sink, [bill], moment * 1000, sent, now=shop.now(), record=shop.books.record)
+        elif number == 0:
+            await shop.join("acme", month["plans"][0], billing_mode={"type": month["mode"]})
+        elif number == len(month["moments"]) - 1 and not month["stays"]:
+            await shop.leave("acme")
+        elif month["plans"][number] is not month["plans"][number - 1]:
+            await shop.move("acme", month["plans"][number])
+    bill = shop.bill(*segments_at(month, NOVEMBER.end))
+    await shop.to(DECEMBER.start + 20 * 60_000)
+    return shop, bill
+
+
+async def billed_for_november(shop: Business) -> int:
+    """Cents of all final invoices' lines whose service period began in November."""
+    cents = 0
+    for invoice in await shop.invoices("acme"):
+        assert invoice["status"] in {"open", "paid"}
+        lines = [line async for line in shop.stripe.pages(f"/v1/invoices/{invoice['id']}/lines")]
+        cents += sum(line["amount"] for line in lines if line["period"]["start"] < DECEMBER.start // 1000)
+    return cents
+
+
+@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(months())
+def test_law_7_invoices_are_the_bill_to_the_cent_whatever_happened_in_the_month(month: dict[str, Any]) -> None:
+    async def body() -> None:
+        shop, bill = await live_through(month)
+        done = await shop.close()
+        assert (done.state, done.blocked) == ("done", [])
+        assert await billed_for_november(shop) == bill.total * 100
+        assert (await shop.close()).finalized == 0
+
+    asyncio.run(body())
