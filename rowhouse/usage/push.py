@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final, TypeVar
 
@@ -30,6 +30,7 @@ __all__ = [
     "Planned",
     "Pushed",
     "Record",
+    "due_for_check",
     "each",
     "identifier_for",
     "note_refusals",
@@ -261,6 +262,20 @@ async def verify(
     if notes:
         await record(notes)
     return result
+
+
+def due_for_check(bills: Iterable[Bill], sent: Mapping[Key, Sent], *, since: int, until: int) -> Iterator[Total]:
+    """Totals that stand at the sink and were sent behind a watermark in `[since, until)`: the passes before this one, whose sums have had
+    their time. Checking each once keeps a pass at one question for each total that changed.
+    """
+    for bill in bills:
+        for line in bill.lines:
+            last = sent.get((bill.tenant, line.meter, line.start))
+            if line.stripe_unit is None or line.stripe_quantity is None or line.end != bill.period.end or last is None:
+                continue
+            if last.certain and since <= last.asof < until:
+                span = (line.start, line.end, last.value, last.at, last.identifier)
+                yield Total(bill.tenant, line.plan, line.meter, line.stripe_unit, *span)
 
 
 async def note_refusals(sink: Sink, sent: Mapping[Key, Sent], *, since: int, now: int, record: Record) -> tuple[list[Trouble], bool]:

@@ -179,6 +179,36 @@ def test_a_free_tenant_that_bought_credits_gets_an_invoice_of_its_own() -> None:
     run(body)
 
 
+def test_a_customer_deleted_at_stripe_is_named_and_stops_nobody_else() -> None:
+    async def body(shop: Business) -> None:
+        await shop.join("quill", PRO)
+        shop.bill(running(PRO, 201, "quill"))
+        await shop.join("acme", PRO)
+        shop.bill(running(PRO, 212.5))
+        await shop.to(at(2026, 11, 28))
+        await shop.stripe.delete(f"/v1/customers/{shop.customers['acme']}")
+        await shop.to(CLOSING)
+        done = await shop.close()
+        assert (done.state, done.finalized, [trouble.tenant for trouble in done.blocked]) == ("partial", 1, ["acme"])
+        assert "No such customer" in str(done.blocked[0])
+
+    run(body)
+
+
+def test_a_tenant_that_joins_at_an_odd_second_pays_its_share_to_the_cent() -> None:
+    async def body(shop: Business) -> None:
+        start = NOVEMBER.start + 648_000  # a share of 20.00 that ends in half a cent: Stripe rounds it up, Rowhouse to even
+        await shop.to(start)
+        await shop.join("acme", PRO)
+        bill = shop.bill(used(PRO, start=start))
+        await shop.to(CLOSING)
+        assert (await shop.close()).state == "done"
+        totals = [sum(cents for _, cents in await shop.lines("acme", number)) for number in (0, 1)]
+        assert sum(totals) - 2000 == bill.total * 100
+
+    run(body)
+
+
 # Holding
 
 

@@ -14,7 +14,7 @@ import pytest
 from rowhouse.errors import RowhouseError
 from rowhouse.usage.entries import Entry, canonical
 from rowhouse.usage.model import Bill
-from rowhouse.usage.push import RESERVE_S, identifier_for, note_refusals, plan_totals, push, verify
+from rowhouse.usage.push import RESERVE_S, due_for_check, identifier_for, note_refusals, plan_totals, push, verify
 from rowhouse.usage.rate import rate
 from rowhouse.usage.sent import Sent, refusal, sent_from_entries, sent_from_table
 from rowhouse.usage.sink import Receipt, Refusals, Total
@@ -275,6 +275,44 @@ def test_sums_that_lag_are_looked_at_again_before_a_difference_is_told(lag: int,
         assert (len(checked.troubles), checked.equal) == (told, 1 - told)
         sink.lag = 0
         assert (await pushed(sink, books, [bill(210)], NOON + HOUR)).sent == told
+
+    asyncio.run(body())
+
+
+def test_a_pass_checks_what_the_passes_before_it_sent_and_each_total_once() -> None:
+    async def body() -> None:
+        sink, books = MemorySink(), Books()
+        bills = [bill(210, "acme"), bill(220, "brook")]
+        await pushed(sink, books, bills, NOON)
+        bills[1] = bill(221, "brook")
+        await pushed(sink, books, bills, NOON + HOUR)
+        sent = sent_from_entries(books.entries)
+
+        def due(since: int, until: int) -> list[tuple[str, int]]:
+            return [(total.tenant, total.at) for total in due_for_check(bills, sent, since=since, until=until) if total.meter == HOURS]
+
+        assert due(NOON, NOON + HOUR) == [("acme", NOON // 1000)]
+        assert due(NOON + HOUR, NOON + 2 * HOUR) == [("brook", (NOON + HOUR) // 1000)]
+        sink.totals.clear()
+        totals = due_for_check(bills, sent, since=NOON, until=NOON + 2 * HOUR)
+        checked = await verify(sink, totals, now=NOON, record=books.record, tries=1, sleep=no_wait)  # type: ignore[arg-type]
+        assert {trouble.tenant for trouble in checked.troubles} == {"acme", "brook"}
+        assert (await pushed(sink, books, bills, NOON + 2 * HOUR)).sent == 2
+
+    asyncio.run(body())
+
+
+def test_a_sum_that_cannot_be_asked_is_told_and_nothing_is_sent_again_for_it() -> None:
+    class Mute(MemorySink):
+        async def sum_of(self, total: Total) -> int | None:
+            raise RowhouseError("Stripe did not answer")
+
+    async def body() -> None:
+        sink, books = Mute(), Books()
+        await pushed(sink, books, [bill(210)])
+        checked = await verify(sink, list(sink.totals), now=NOON, record=books.record, sleep=no_wait)  # type: ignore[arg-type]
+        assert (checked.unknown, len(checked.troubles)) == (1, 1)
+        assert (await pushed(sink, books, [bill(210)], NOON + HOUR)).sent == 0
 
     asyncio.run(body())
 
