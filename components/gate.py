@@ -19,6 +19,7 @@ from rowhouse.spec import names
 __all__ = ["SESSION", "Gate", "GateArgs", "includes_for"]
 
 SESSION = "24h"  # said explicitly on policy and application: an empty one differs at every preview (pulumi-cloudflare 6.23)
+_COUNTERS_PATH = "/.app/counters"  # what the gateway takes where a route says nothing
 
 
 def includes_for(members: Sequence[str]) -> list[dict[str, Any]]:
@@ -42,6 +43,8 @@ class GateArgs:
     upstream: pulumi.Input[str]
     host: str
     access: Literal["open", "closed"]
+    counters_path: str
+    """Where the gateway reads the app's counters."""
     after: Sequence[pulumi.Resource] = ()
     """What must be as the tenant's file says before its gate changes."""
 
@@ -77,6 +80,7 @@ class Gate(pulumi.ComponentResource):
             instance=args.instance,
             access=args.access,
             host=args.host,
+            counters_path=None if args.counters_path == _COUNTERS_PATH else args.counters_path,
             opts=child,
         )
         record = cloudflare.DnsRecord(

@@ -113,6 +113,7 @@ class Tenant(pulumi.ComponentResource):
                     upstream=host.upstream,
                     host=instance.host,
                     access="open" if tenant.is_active else "closed",
+                    counters_path=tenant.app.counters_path,
                     after=volumes,
                 ),
                 opts=child,

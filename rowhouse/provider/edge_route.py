@@ -19,8 +19,8 @@ from rowhouse.wire.fields import Computed, Declared, Field, Props
 __all__ = ["Route"]
 
 _HOSTNAME: Final = re.compile(r"^(?=.{1,253}$)[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?(?:\.[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?)*$")
-_NAMES: Final = {"upstreamHost": "upstream_host"}
-_KEPT: Final = ("hostname", "upstream", "upstreamHost", "audience", "tenant", "instance", "access", "host")
+_NAMES: Final = {"upstreamHost": "upstream_host", "countersPath": "counters_path"}
+_KEPT: Final = ("hostname", "upstream", "upstreamHost", "audience", "tenant", "instance", "access", "host", "countersPath")
 
 
 def _hostname(value: str) -> str | None:
@@ -34,6 +34,10 @@ def _upstream(value: str) -> str | None:
     except ValueError:
         whole = False
     return None if whole else f"'{value}' is not an address like http://[fdaa::3]:80."
+
+
+def _path(value: str) -> str | None:
+    return None if re.fullmatch(r"/[!-~]{0,199}", value) else f"'{value}' is not a path like /.app/counters."
 
 
 def _one_of(*allowed: str) -> Any:
@@ -53,6 +57,8 @@ class Route(Declared):
         "access": Field("string", required=True, rule=_one_of("open", "closed")),
         "host": Field("string", default="fly", rule=_one_of("fly", "railway", "docker")),
         "upstreamHost": Field("string"),
+        # Where the gateway reads the app's counters; absent: at /.app/counters.
+        "countersPath": Field("string", rule=_path),
         # Where the gateways look; absent: the project's own folder, whose path differs from machine to machine and stays out of the state.
         "store": Field("string", change="replace"),
     }

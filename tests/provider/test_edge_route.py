@@ -121,3 +121,17 @@ def test_check_refuses_what_the_gateway_could_not_use(wrong: dict[str, str], whe
             assert list(failures) == [where]
 
     run(body)
+
+
+def test_a_route_tells_where_an_app_has_its_counters_when_it_is_not_the_usual_place(tmp_path: Path) -> None:
+    async def body() -> None:
+        store = open_store(tmp_path.as_uri())
+        async with engine_for(Rowhouse(Clients({}, store=store))) as engine:
+            await engine.up(KIND, "r", {**ROUTE, "countersPath": "/stats"})
+            found = store.get("routes/acme.example.com.json")
+            assert found is not None
+            assert json.loads(found.data)["counters_path"] == "/stats"
+            with pytest.raises(Failed, match="not a path"):
+                await engine.up(KIND, "s", {**ROUTE, "hostname": "b.example.com", "countersPath": "stats"})
+
+    run(body)

@@ -27,6 +27,7 @@ class Route(pulumi.CustomResource):
         access: pulumi.Input[str],
         host: pulumi.Input[str] | None = None,
         upstream_host: pulumi.Input[str] | None = None,
+        counters_path: pulumi.Input[str] | None = None,
         store: pulumi.Input[str] | None = None,
         opts: pulumi.ResourceOptions | None = None,
     ) -> None:
@@ -40,6 +41,7 @@ class Route(pulumi.CustomResource):
             "access": access,
             "host": host,
             "upstreamHost": upstream_host,
+            "countersPath": counters_path,
             "store": store,
             "etag": None,
         }
@@ -84,6 +86,11 @@ class Route(pulumi.CustomResource):
     @pulumi.getter(name="upstreamHost")
     def upstream_host(self) -> pulumi.Output[str | None]:
         return pulumi.get(self, "upstreamHost")  # type: ignore[no-any-return]
+
+    @property
+    @pulumi.getter(name="countersPath")
+    def counters_path(self) -> pulumi.Output[str | None]:
+        return pulumi.get(self, "countersPath")  # type: ignore[no-any-return]
 
     @property
     @pulumi.getter(name="store")
