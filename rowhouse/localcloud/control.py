@@ -45,6 +45,7 @@ class Control:
                 Route("/journal", self.journal),
                 Route("/faults", self.faults, methods=["GET", "POST", "DELETE"]),
                 Route("/state", self.state),
+                Route("/uptime", self.uptime),
                 Route("/env", self.env),
                 Route("/stop", self.stop, methods=["POST"]),
             ]
@@ -115,6 +116,13 @@ class Control:
     async def state(self, _request: Request) -> Response:
         """All vendors' stores."""
         return JSONResponse(self._cloud.dump())
+
+    async def uptime(self, _request: Request) -> Response:
+        """What is true of every machine there ever was: the virtual spans in which it was started, the last one open (null) if it still is."""
+        machines = [
+            {"id": machine.id, "app": machine.app, "name": machine.name, "started": machine.ups} for machine in self._cloud.fly.machines()
+        ]
+        return JSONResponse({"now": self._cloud.clock.timestamp(), "machines": machines})
 
     async def env(self, _request: Request) -> Response:
         """What a client needs, and where everything is."""

@@ -6,6 +6,7 @@ five minutes are a field value.
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Iterable
 from typing import Any
 
@@ -33,12 +34,18 @@ class Autostop:
 
     async def _pass(self) -> None:
         self._timer = self._clock.call_later(self.every_s, self._pass)
-        for app in list(self._apps()):
-            done: set[str] = set()
-            for machine in sorted(app.live_machines(), key=lambda machine: machine.last_activity):
-                if machine.region not in done and self._is_excess(app, machine):
-                    done.add(machine.region)
-                    await self._put_to_rest(machine)
+        # All at once: each is a process that takes its time to end, and whoever advances the clock waits for the slowest, not for all.
+        excess = [machine for app in self._apps() for machine in self._excess(app)]
+        if excess:
+            await asyncio.gather(*(self._put_to_rest(machine) for machine in excess))
+
+    def _excess(self, app: App) -> list[Machine]:
+        """The machine that has been idle longest in each region, where one may go."""
+        found: dict[str, Machine] = {}
+        for machine in sorted(app.live_machines(), key=lambda machine: machine.last_activity):
+            if machine.region not in found and self._is_excess(app, machine):
+                found[machine.region] = machine
+        return list(found.values())
 
     def _is_excess(self, app: App, machine: Machine) -> bool:
         service = _autostop_service(machine)

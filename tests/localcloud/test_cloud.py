@@ -177,6 +177,9 @@ def test_a_member_reaches_the_notebook_through_gate_tunnel_gateway_and_private_n
                         await asyncio.sleep(0.02)
                 await cloud.clock.advance(1200)
                 assert cloud.fly.machine(machine).state == "stopped"
+                truth = (await http.get(f"{cloud.urls['control']}/uptime")).json()["machines"]
+                [(begin, end)] = next(one["started"] for one in truth if one["id"] == machine)
+                assert 240 < end - begin < 1200
                 again = await ana.get("acme.localhost", "/notes")
                 assert (again.status_code, again.json()) == (200, [])
                 assert cloud.fly.machine(machine).state == "started"
