@@ -24,7 +24,7 @@ from rowhouse.usage.model import Bill, Window, written_instant
 from rowhouse.usage.observations import Completeness, Finding, Observations, Source
 from rowhouse.usage.observe import observe
 from rowhouse.usage.previous import Previous
-from rowhouse.usage.push import note_refusals, push
+from rowhouse.usage.push import due_for_check, note_refusals, push, verify
 from rowhouse.usage.segments import month_of as month_of_window
 from rowhouse.usage.segments import window_of
 from rowhouse.usage.sent import Key, Sent, sent_from_table
@@ -34,6 +34,7 @@ __all__ = ["NoTimeError", "PassResult", "Pipeline", "reconcile"]
 
 _WINDOW_S: Final = 60
 """Passes that begin within the same minute are the same pass: one of them is remembered."""
+_DELAY_MS: Final = 1_200_000
 _OVERLAP_MS: Final = 3_600_000
 """Reports of totals that did not count come late: each pass looks back one hour more."""
 
@@ -187,15 +188,21 @@ class Pipeline:
             watermark = (await asyncio.to_thread(self.read, month))[1].fresh.watermark
             return Observed(seen.complete, watermark or 0, incomplete)
 
-        def sent() -> Mapping[Key, Sent]:
-            connection = connect()
-            self.ledger.table(connection, since=month)
-            return sent_from_table(connection)
-
         def bills(wanted: str) -> Iterable[Bill]:
             return self.read(wanted)[0]
 
-        return Steps(now, last_look, bills, sent, lambda: self.history(month_before(month)), self.record, approve, progress)
+        return Steps(
+            now, last_look, bills, lambda: self.sent(month), lambda: self.history(month_before(month)), self.record, approve, progress
+        )
+
+    def sent(self, month: str) -> Mapping[Key, Sent]:
+        """What was sent of a month."""
+        connection = connect()
+        try:
+            self.ledger.table(connection, since=month)
+            return sent_from_table(connection)
+        finally:
+            connection.close()
 
     def history(self, since: str) -> list[Entry]:
         """What the billing chain tells of closes, invoices and corrections since a month."""
@@ -241,18 +248,32 @@ async def _tell(pipeline: Pipeline, month: str, bills: Sequence[Bill], context: 
         result.troubles += held.troubles
         told, _ = await note_refusals(sink, sent, since=now - 2 * _OVERLAP_MS, now=now, record=pipeline.record)
         result.troubles += told
-        batches = [bills]
+        watermark = context.fresh.watermark or 0
         if not is_frozen(log, before) and _began_before(context):
-            batches.insert(0, (await asyncio.to_thread(pipeline.read, before))[0])
-        for batch in batches:
-            if not is_frozen(log, month if batch is bills else before):
-                pushed = await push(sink, batch, context.fresh.watermark or 0, sent, now=now, record=pipeline.record)
-                result.pushed += pushed.sent
-                result.troubles += pushed.troubles
+            late, _ = await asyncio.to_thread(pipeline.read, before)
+            # What was sent of that month stands in its own part of the ledger; without it a correction would take a second that is taken.
+            await _push(pipeline, late, watermark, await asyncio.to_thread(pipeline.sent, before), result)
+        if not is_frozen(log, month):
+            # The sums of what the last passes sent have had their time; what differs is sent again by the next pass.
+            due = due_for_check(bills, sent, since=_two_passes_back(context, now), until=watermark) if sink.counts else ()
+            result.troubles += (await verify(sink, due, now=now, record=pipeline.record, tries=1)).troubles
+            await _push(pipeline, bills, watermark, sent, result)
     except LedgerError:
         raise
     except RowhouseError as error:
         result.troubles.append(Trouble(None, f"{sink.name}: {error}"))
+
+
+async def _push(pipeline: Pipeline, bills: Sequence[Bill], watermark: int, sent: Mapping[Key, Sent], result: PassResult) -> None:
+    pushed = await push(pipeline.sink, bills, watermark, sent, now=result.now, record=pipeline.record)
+    result.pushed += pushed.sent
+    result.troubles += pushed.troubles
+
+
+def _two_passes_back(context: Context, now: int) -> int:
+    """Before the watermark of the pass before this one, however often passes run: a watermark lags behind its pass by some minutes."""
+    [(last,)] = context.connection.execute('SELECT max("at") FROM entries WHERE kind = \'pass\' AND "at" < ?', [now]).fetchall()
+    return now if last is None else int(last) - (now - int(last)) - _DELAY_MS
 
 
 def _began_before(context: Context) -> bool:

@@ -282,7 +282,10 @@ async def note_refusals(sink: Sink, sent: Mapping[Key, Sent], *, since: int, now
     """Ask the sink what did not count, and write it down for totals that still stand; whether it named all of them."""
     if not sink.counts:
         return [], True
-    told = await sink.refusals(since)
+    try:
+        told = await sink.refusals(since)
+    except RowhouseError as error:
+        return [Trouble(None, f"what {sink.name} refused afterwards cannot be read: {error}")], False
     troubles: list[Trouble] = []
     notes: list[Entry] = []
     for (tenant, meter, _), last in sorted(sent.items()):

@@ -333,6 +333,18 @@ def test_stripe_meter_error_a_total_that_did_not_count_is_told_once_and_sent_aga
     asyncio.run(body())
 
 
+def test_refusals_that_cannot_be_read_are_told_and_stop_nothing() -> None:
+    class Mute(MemorySink):
+        async def refusals(self, since: int) -> Refusals:
+            raise RowhouseError("this key may not read events")
+
+    async def body() -> None:
+        troubles, complete = await note_refusals(Mute(), {}, since=0, now=0, record=Books().record)  # type: ignore[arg-type]
+        assert ("may not read events" in str(troubles[0]), complete) == (True, False)
+
+    asyncio.run(body())
+
+
 # The ledger's memory
 
 
