@@ -25,6 +25,8 @@ __all__ = ["Buckets", "Http", "Limit", "MissingToken", "VendorError", "asof_ms",
 _RETRY_AFTER_MAX_S: Final = 60.0
 _BACKOFF_MAX_S: Final = 8.0
 _CROWD: Final = 10_000
+_FULL_S: Final = 60.0
+"""A bucket untouched for a minute is full again under every limit in use; forgetting it changes nothing."""
 
 Sleep = Callable[[float], Awaitable[None]]
 Explain = Callable[[httpx.Response], tuple[str, str]]
@@ -94,7 +96,7 @@ class Buckets:
         self._sleep = sleep
         self._clock = clock
         self._state: dict[object, tuple[float, float]] = {}  # key -> (tokens, when counted)
-        self._crowd = _CROWD
+        self._swept_at = -_FULL_S
 
     async def take(self, key: object, limit: Limit) -> None:
         """Take one turn of this key, waiting for it when the bucket is empty."""
@@ -102,15 +104,14 @@ class Buckets:
         tokens, since = self._state.get(key, (float(limit.burst), now))
         tokens = min(float(limit.burst), tokens + (now - since) * limit.per_s) - 1.0
         self._state[key] = (tokens, now)
-        if len(self._state) > self._crowd:
+        if len(self._state) > _CROWD and now - self._swept_at >= _FULL_S:  # not at each turn: it looks at all of them
             self._forget(now)
-            self._crowd = max(_CROWD, 2 * len(self._state))  # or each turn of a larger crowd would look at all of it
+            self._swept_at = now
         if tokens < 0:
             await self._sleep(-tokens / limit.per_s)
 
     def _forget(self, now: float) -> None:
-        # A bucket untouched for a minute is full again under every limit in use; forgetting it changes nothing.
-        self._state = {key: kept for key, kept in self._state.items() if now - kept[1] < 60}
+        self._state = {key: kept for key, kept in self._state.items() if now - kept[1] < _FULL_S}
 
 
 class Http:
