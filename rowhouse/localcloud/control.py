@@ -118,7 +118,7 @@ class Control:
         return JSONResponse(self._cloud.dump())
 
     async def uptime(self, _request: Request) -> Response:
-        """What is true of every machine there ever was: the virtual spans in which it was started, the last one open (null) if it still is."""
+        """What is true of every machine there ever was: the virtual spans in which it was started; an open one ends with null."""
         machines = [
             {"id": machine.id, "app": machine.app, "name": machine.name, "started": machine.ups} for machine in self._cloud.fly.machines()
         ]
