@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-__all__ = ["CHANGING", "Change", "Failed", "Outcome", "Row", "difference", "is_component", "tenant_of"]
+__all__ = ["CHANGING", "Change", "Failed", "Outcome", "Row", "difference", "inside", "is_component", "tenant_of"]
 
 CHANGING = frozenset({"create", "update", "delete", "replace", "create-replacement", "delete-replaced", "import", "discard"})
 _ORDER = {"delete": 0, "discard": 0, "replace": 1, "create-replacement": 1, "delete-replaced": 1, "update": 2, "import": 3, "create": 4}
@@ -142,6 +143,39 @@ def difference(paths: Iterable[str], kinds: Mapping[str, str], old: Mapping[str,
         kind = kinds.get(path, "update").removesuffix("-replace")
         rows.append((path, kind, None if before is _MISSING else before, None if after is _MISSING else after))
     return tuple(rows)
+
+
+def inside(row: Row) -> tuple[Row, ...]:
+    """What differs within a property that is a JSON object as text, before and after; any other row as it is."""
+    path, _, before, after = row
+    old, new = _object(before), _object(after)
+    return (row,) if old is None or new is None else tuple(_differences(path, old, new)) or (row,)
+
+
+def _object(text: Any) -> Mapping[str, Any] | None:
+    if not isinstance(text, str) or not text.startswith("{"):
+        return None
+    try:
+        found = json.loads(text)
+    except ValueError:
+        return None
+    return found if isinstance(found, dict) else None
+
+
+def _differences(path: str, old: Mapping[str, Any], new: Mapping[str, Any]) -> Iterable[Row]:
+    for key in sorted({*old, *new}):
+        here = f"{path}.{key}"
+        before, after = _by_name(old.get(key)), _by_name(new.get(key))
+        if isinstance(before, Mapping) and isinstance(after, Mapping):
+            yield from _differences(here, before, after)
+        elif key not in old or key not in new or before != after:
+            yield here, "add" if key not in old else "delete" if key not in new else "update", old.get(key), new.get(key)
+
+
+def _by_name(value: Any) -> Any:
+    """A list of named things by their names, so that one more of them changes no other; everything else as it is."""
+    named = isinstance(value, list) and value and all(isinstance(item, dict) and "name" in item for item in value)
+    return {item["name"]: item for item in value} if named else value
 
 
 def _at(value: Any, path: str) -> Any:

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
-from rowhouse.cli.changes import Change, Outcome, Row, tenant_of
+from rowhouse.cli.changes import Change, Outcome, Row, inside, tenant_of
 from rowhouse.spec import Fleet
 from rowhouse.spec.prices import BASE, rate_words, terms_words
 
@@ -20,6 +20,7 @@ __all__ = ["in_plain_prices"]
 _SUBSCRIPTION = "rowhouse:stripe:Subscription"
 _ITEM = re.compile(r"^items(\[|$)")
 _PLAN = "metadata.plan"
+_PRICE, _METERS = "terms.plan.price", "terms.plan.meters"
 _NICKNAME = re.compile(r"^(?P<plan>\S+) (?P<meter>\S+)(?: \((?P<unit>\w+)\))?$")
 
 
@@ -42,8 +43,11 @@ def in_plain_prices(outcome: Outcome, fleet: Fleet, state: Mapping[str, Any]) ->
         if change.type != _SUBSCRIPTION or plan is None or not any(_ITEM.match(row[0]) or row[0] == _PLAN for row in change.diff):
             return change
         before = _paid(inputs.get(change.urn, {}), prices, terms)
-        rest = tuple(row for row in change.diff if not _ITEM.match(row[0]) and row[0] != _PLAN)
-        return replace(change, told=(*_rows(before, terms[plan]), *rest))
+        # Of the noted terms, what the plan's own row does not say: another plan says all of its terms.
+        is_same = all(row[0] != _PLAN for row in change.diff)
+        said = (_PRICE, _METERS) if is_same else ("terms.plan.",)
+        rest = (each for row in change.diff if not _ITEM.match(row[0]) and row[0] != _PLAN for each in inside(row))
+        return replace(change, told=(*_rows(before, terms[plan]), *(row for row in rest if not row[0].startswith(said))))
 
     outcome.changes = [told(change) for change in outcome.changes]
     return outcome

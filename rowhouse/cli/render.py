@@ -9,7 +9,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from rowhouse.cli.changes import Change, Outcome, is_component, tenant_of
+from rowhouse.cli.changes import Change, Outcome, inside, is_component, tenant_of
 
 __all__ = ["changes_text", "print_outcome", "resources", "table"]
 
@@ -44,7 +44,8 @@ def changes_text(outcome: Outcome) -> Text:
             sign, style = _SIGNS.get(change.op, ("?", "white"))
             text.append(f"  {sign} {_WORDS.get(change.op, change.op):8}", style=style)
             text.append(f" {change.kind:22} {change.name}\n")
-            for path, kind, before, after in change.diff if change.told is None else change.told:
+            rows = change.diff if change.told is None else change.told
+            for path, kind, before, after in (each for row in rows for each in inside(row)):
                 text.append(f"      {path}: {_shown(kind, before, after)}\n", style="dim")
     return text
 

@@ -101,3 +101,20 @@ def test_the_document_carries_tenants_and_values():
     assert document["changes"][0]["tenant"] == "acme"
     assert document["changes"][0]["diff"] == [{"path": "memoryMb", "kind": "update", "before": 256, "after": 512}]
     assert document["ok"] is True
+
+
+def test_of_a_json_text_only_what_differs_within_is_shown():
+    old = '{"plan":{"limits":{"hours":50},"meters":[{"name":"builds","price":"0.05"}]},"state":"active"}'
+    new = '{"plan":{"limits":{"hours":50},"meters":[{"name":"runs"},{"name":"builds","price":"0.06"}]},"state":"offboarding"}'
+    change = Change("update", MACHINE, "rowhouse:fly:Machine", HOST, (("terms", "update", old, new),))
+    assert [line.strip() for line in printed(Outcome(changes=[change], parents=PARENTS))[2:-1]] == [
+        "terms.plan.meters.builds.price: 0.05 -> 0.06",
+        'terms.plan.meters.runs: {"name": "runs"} (new)',
+        "terms.state: active -> offboarding",
+    ]
+
+
+def test_a_json_text_with_the_same_content_and_one_that_is_none_are_shown_as_they_are():
+    for before, after in (('{"a": 1}', '{"a":1}'), ("{a}", "{b}"), ("[1]", "[2]")):
+        change = Change("update", MACHINE, "rowhouse:fly:Machine", HOST, (("text", "update", before, after),))
+        assert printed(Outcome(changes=[change], parents=PARENTS))[2].strip() == f"text: {before} -> {after}"

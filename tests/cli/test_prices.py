@@ -8,6 +8,7 @@ from rowhouse.cli.changes import Change, Outcome
 from rowhouse.cli.prices import in_plain_prices
 from rowhouse.spec.model import Plan
 from rowhouse.spec.prices import price_specs
+from rowhouse.spec.terms import applied_text
 from tests.cli.test_changes import printed
 from tests.support import catalog, fleet, free_plan, meter, plan, tenant
 
@@ -98,6 +99,25 @@ def test_a_plan_that_is_in_no_file_any_more_is_told_by_what_stripe_has_and_else_
 
 def test_prices_made_anew_with_the_same_terms_are_told_as_that():
     assert told(state_of(PRO, PRO), PRO, PRO) == ["plan: aether/pro 20.00 USD a month (under a new price at Stripe)"]
+
+
+def noted(state: str, plan: Plan) -> str:
+    """The terms of a subscription, as the program notes them for the ledger."""
+    return applied_text(tenant(plan=plan, state=state))
+
+
+def test_the_terms_that_are_noted_beside_a_change_of_plan_are_not_told_twice():
+    rows = (("metadata.plan", "update", "aether/pro", "aether/team"), ("terms", "update", noted("active", PRO), noted("suspended", TEAM)))
+    assert told(state_of(PRO, PRO, TEAM), TEAM, PRO, TEAM, rows=rows) == [
+        "plan: aether/pro 20.00 USD a month -> aether/team 50.00 USD a month",
+        "terms.state: active -> suspended",
+    ]
+    dearer = plan(price=Decimal("25.00"), title="Pro, dearer")
+    rows = (("terms", "update", noted("active", PRO), noted("active", dearer)),)
+    assert told(state_of(PRO, PRO), dearer, dearer, rows=rows) == [
+        "plan: aether/pro 20.00 USD a month -> aether/pro 25.00 USD a month",
+        f"terms.plan.title: {PRO.title} -> Pro, dearer",
+    ]
 
 
 def test_other_changes_of_a_subscription_stay_as_they_are():
