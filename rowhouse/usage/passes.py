@@ -23,6 +23,7 @@ from rowhouse.usage.ledger import Appended, Ledger
 from rowhouse.usage.model import Bill, Window, written_instant
 from rowhouse.usage.observations import Completeness, Finding, Observations, Source
 from rowhouse.usage.observe import observe
+from rowhouse.usage.opening import carried
 from rowhouse.usage.previous import Previous
 from rowhouse.usage.push import due_for_check, note_refusals, push, verify
 from rowhouse.usage.segments import month_of as month_of_window
@@ -212,7 +213,7 @@ class Pipeline:
         """Write down what the month after a closed one carries over, so that no pass need read further back."""
         bills, context = self.read(month)
         at = context.fresh.watermark or context.period.end
-        self.ledger.remember("account", at, openings(bills, context, at))
+        self.ledger.remember("account", at, [*carried(context.connection, context.period.end), *openings(bills, context, at)])
 
 
 async def reconcile(pipeline: Pipeline) -> PassResult:
