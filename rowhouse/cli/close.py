@@ -102,6 +102,8 @@ def summary(closing: Closing) -> list[tuple[str, str]]:
     lines = [(f"{closing.month}: {states[closing.state]}", "")]
     if closing.why:
         lines.append((closing.why, ""))
+    if not closing.tenants:
+        return [*lines, *((f"trouble: {trouble}", "yellow") for trouble in closing.troubles[:_SHOWN])]
     lines.append((f"{closing.tenants} tenants, bills of {money}", ""))
     lines.append((f"{closing.ready} invoices agree with their bill, {closing.finalized} of them went out now", ""))
     if closing.items:

@@ -35,6 +35,10 @@ def test_a_closed_month_is_three_lines_of_data() -> None:
     ]
 
 
+def test_a_month_that_was_closed_before_says_only_that() -> None:
+    assert words(closing(why="it was closed before", tenants=0)) == "2026-11: closed\nit was closed before"
+
+
 def test_what_stays_a_draft_comes_last_and_in_red() -> None:
     told = summary(closing(state="partial", blocked=[Trouble("acme", "Stripe counts 40 seconds")], troubles=[Trouble(None, "late")]))
     assert told[0][0] == "2026-11: closed, but for the tenants named below"
