@@ -56,6 +56,11 @@ def find_root(start: Path) -> Path:
 
 
 def _vendors(env: Mapping[str, str]) -> Literal["loopback", "real"]:
+    wrong = [name for name in BASE_URLS if env.get(name) and not _is_address(env[name])]
+    if wrong:
+        raise EnvironmentProblemError(
+            f"environment: {wrong[0]} is no address such as http://127.0.0.1:8080 or https://api.example.com. Correct it or unset it."
+        )
     found = vendors_in(env)
     if found == "mixed":
         local = [name for name in BASE_URLS if env.get(name) and is_loopback(env[name])]
@@ -81,6 +86,14 @@ def _engine(wanted: EngineName, vendors: Literal["loopback", "real"], env: Mappi
             )
         return "embedded"
     return wanted
+
+
+def _is_address(url: str) -> bool:
+    try:
+        parts = urlsplit(url)
+        return parts.scheme in {"http", "https"} and bool(parts.hostname) and parts.port != 0
+    except ValueError:  # brackets that do not close, a port that is none
+        return False
 
 
 def _answers(url: str) -> bool:

@@ -65,6 +65,12 @@ def test_the_cli_is_chosen_where_it_is_on_path(tmp_path: Path):
         surroundings(ROOT, {**TOKENS, "PATH": ""}, engine="pulumi")
 
 
+@pytest.mark.parametrize("url", ["http://127.0.0.1:99999", "http://127.0.0.1:port", "http://[::1", "localhost:8080", "http://"])
+def test_a_base_address_that_is_none_is_named(url: str):
+    with pytest.raises(EnvironmentProblemError, match=r"FLY_FLAPS_BASE_URL is no address"):
+        surroundings(ROOT, {**TOKENS, **LOOPBACK, "FLY_FLAPS_BASE_URL": url}, engine="embedded")
+
+
 @pytest.mark.parametrize("left_out", sorted(LOOPBACK))
 def test_a_mix_of_real_and_local_vendors_is_refused(left_out: str):
     mixed = {name: url for name, url in LOOPBACK.items() if name != left_out}
