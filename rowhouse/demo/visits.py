@@ -101,7 +101,7 @@ async def _stranger(stage: Stage, host: str) -> str:
 
 
 async def _thief(stage: Stage, host: str, owner: Browser, theirs: str) -> str:
-    """A member of another tenant with their own valid token, at the edge and behind it."""
+    """A member of another tenant with their own valid token, as a cookie and as the header that the gateway reads."""
     token = owner.token(theirs)
     _expect(bool(token), f"{theirs}: no token to try elsewhere")
     url, header = stage.urls["front"], {"Host": f"{host}:{urlsplit(stage.urls['front']).port}"}
