@@ -145,16 +145,22 @@ def _second(line: Line, watermark: int, before: Sent | None) -> int:
 
 
 async def each(things: Iterable[T], work: Callable[[T], Awaitable[None]], *, at_once: int = _AT_ONCE) -> None:
-    """Do work on each thing, so many at a time, taking them from the iterable only as they are begun."""
+    """Do work on each thing, so many at a time, taking them from the iterable only as they are begun.
+
+    Raises: what the first failing work raised, itself and not as one of a group, so that its words reach a person.
+    """
     waiting = iter(things)
 
     async def worker() -> None:
         for thing in waiting:
             await work(thing)
 
-    async with asyncio.TaskGroup() as group:
-        for _ in range(at_once):
-            group.create_task(worker())
+    try:
+        async with asyncio.TaskGroup() as group:
+            for _ in range(at_once):
+                group.create_task(worker())
+    except BaseExceptionGroup as failed:
+        raise failed.exceptions[0] from None
 
 
 async def push(sink: Sink, bills: Iterable[Bill], watermark: int, sent: Mapping[Key, Sent], *, now: int, record: Record) -> Pushed:

@@ -67,7 +67,7 @@ async def until_done(shop: Business, *, partial: bool = False) -> None:
     for _ in range(3):
         try:
             done = await shop.close()
-        except (Killed, BaseExceptionGroup):
+        except Killed:
             shop.die_at = shop.books.die_at = 0
             continue
         if partial and done.state == "partial":

@@ -12,9 +12,9 @@ import duckdb
 import pytest
 
 from rowhouse.errors import RowhouseError
-from rowhouse.usage.entries import Entry, canonical
+from rowhouse.usage.entries import Entry, LedgerError, canonical
 from rowhouse.usage.model import Bill
-from rowhouse.usage.push import RESERVE_S, due_for_check, identifier_for, note_refusals, plan_totals, push, verify
+from rowhouse.usage.push import RESERVE_S, due_for_check, each, identifier_for, note_refusals, plan_totals, push, verify
 from rowhouse.usage.rate import rate
 from rowhouse.usage.sent import Sent, refusal, sent_from_entries, sent_from_table
 from rowhouse.usage.sink import Receipt, Refusals, Total
@@ -195,7 +195,7 @@ def test_openmeter_5118_a_crash_between_sending_and_writing_sends_the_same_again
         sink, books = MemorySink(), Books()
         sink.die_after = 5
         bills = [bill(210, f"t{number:03}") for number in range(9)]
-        with pytest.raises(BaseExceptionGroup):
+        with pytest.raises(Killed):
             await pushed(sink, books, bills)
         before = {total.tenant: total.identifier for total in sink.totals}
         sink.die_after = 0
@@ -210,7 +210,7 @@ def test_flexprice_612_after_a_crash_another_total_never_takes_the_same_name_or_
     async def body() -> None:
         sink, books = MemorySink(), Books()
         sink.die_after = 1
-        with pytest.raises(BaseExceptionGroup):
+        with pytest.raises(Killed):
             await pushed(sink, books, [bill(210)])
         sink.die_after = 0
         await pushed(sink, books, [bill(211)])
@@ -259,6 +259,14 @@ def test_a_sink_that_counts_nothing_is_told_nothing(tmp_path: Path) -> None:
         assert (result.sent, books.entries, (await note_refusals(sink, {}, since=0, now=0, record=books.record))) == (0, [], ([], True))
 
     asyncio.run(body())
+
+
+def test_a_ledger_that_cannot_be_written_says_so_in_its_own_words() -> None:
+    async def fails(_number: int) -> None:
+        raise LedgerError("disk full")
+
+    with pytest.raises(LedgerError, match="disk full"):
+        asyncio.run(each(range(100), fails))
 
 
 # Looking whether it counts
