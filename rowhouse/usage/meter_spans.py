@@ -21,7 +21,7 @@ from __future__ import annotations
 from rowhouse.usage.engines import Engine
 from rowhouse.usage.model import Window
 
-__all__ = ["CLASSES", "make_spans"]
+__all__ = ["CLASSES", "make_instance_spans", "make_spans"]
 
 CLASSES = ("running", "inferred", "stopped", "unknown")
 
@@ -34,9 +34,8 @@ _OPEN = 8
 
 
 def make_spans(engine: Engine, period: Window) -> None:
-    """From `entries` make `machines` (n, tenant, instance, machine, born, died, horizon) and
-    `spans` (tenant, instance, machine, start_ms, end_ms, class) and `instance_spans` (the same without machine), both clipped to the
-    period, adjacent spans differing in class. An instance with two machines at once runs where either runs, and counts once.
+    """From `entries` make `machines` (n, tenant, instance, machine, born, died, horizon) and `spans` (tenant, instance, machine, start_ms,
+    end_ms, class), clipped to the period, adjacent spans of a machine differing in class.
     """
     engine.table("polls", _polls(engine))
     engine.table("told", _told(engine))
@@ -46,6 +45,10 @@ def make_spans(engine: Engine, period: Window) -> None:
     engine.table("islands", _ISLANDS)
     engine.table("stretches", _STRETCHES)
     engine.table("spans", _spans(period))
+
+
+def make_instance_spans(engine: Engine) -> None:
+    """From `spans` make `instance_spans`, the same without machines: an instance with two at once runs where either runs, once."""
     engine.table("instance_spans", _INSTANCE_SPANS)
 
 
@@ -254,7 +257,7 @@ HAVING min(start_ms) < {period.end} AND max(end_ms) > {period.start}
 
 _INSTANCE_SPANS = """
 WITH several AS (
-    SELECT tenant, instance FROM machines GROUP BY tenant, instance HAVING count(*) > 1
+    SELECT tenant, instance FROM spans GROUP BY tenant, instance HAVING count(DISTINCT machine) > 1
 ),
 shared AS (
     SELECT s.* FROM spans AS s JOIN several AS v ON s.tenant = v.tenant AND s.instance IS NOT DISTINCT FROM v.instance

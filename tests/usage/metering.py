@@ -45,7 +45,7 @@ def load(connection: duckdb.DuckDBPyConnection, rows: Iterable[Mapping[str, obje
     with tempfile.NamedTemporaryFile("w", suffix=".jsonl") as file:
         file.write('{"kind": null}\n')
         for row in rows:
-            json.dump({"source": "fly", **with_terms(row)}, file)
+            json.dump({"source": "fly", **{column: value for column, value in with_terms(row).items() if column != "seen"}}, file)
             file.write("\n")
         file.flush()
         connection.execute(

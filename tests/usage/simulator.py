@@ -356,9 +356,9 @@ def raw_events(machine: Machine, world: World, at: int) -> list[Row]:
 
 
 def _ledger(rng: random.Random, world: World, begin: int, until: int) -> Iterator[Row]:
-    """The rows of all passes, after loss and doubling. Plans are written when they are applied and are never lost."""
+    """The rows of all passes, after loss and doubling, each with `seen`, when it was written. Plans are never lost."""
     for at, plan in world.plans:
-        yield _row(world, "plan", at=at, subject=plan, state="active", id=plan)
+        yield _row(world, "plan", at=at, subject=plan, state="active", id=plan, seen=at)
     asked: dict[str, tuple[object, object]] = {}
     known: dict[str, str] = {}
     for now in pass_times(rng, world.faults, begin, until):
@@ -368,9 +368,9 @@ def _ledger(rng: random.Random, world: World, begin: int, until: int) -> Iterato
         for row in rows:
             if rng.random() < world.faults.lost_row:
                 continue
-            yield row
+            yield {**row, "seen": now}
             if rng.random() < world.faults.doubled:
-                yield dict(row)
+                yield {**row, "seen": now}
 
 
 def _row(world: World, kind: str, **columns: object) -> Row:
