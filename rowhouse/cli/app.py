@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from rowhouse.cli import apply, close, files, ledger, local, quote, reconcile, status
+from rowhouse.cli import apply, bills, close, files, ledger, local, quote, reconcile, report, status
 
 __all__ = ["app"]
 
@@ -44,6 +44,10 @@ app.command(rich_help_panel=_DAILY)(reconcile.reconcile)
 app.command(rich_help_panel=_DAILY)(close.close)
 app.command(rich_help_panel=_ALSO)(files.check)
 app.command(rich_help_panel=_ALSO)(quote.quote)
+app.command(rich_help_panel=_ALSO)(bills.usage)
+app.command(name="explain-bill", rich_help_panel=_ALSO)(bills.explain_bill)
+app.command(rich_help_panel=_ALSO)(report.report)
+app.command(rich_help_panel=_ALSO)(report.export)
 app.command(rich_help_panel=_ALSO)(ledger.purchase)
 app.add_typer(ledger.app, name="ledger", rich_help_panel=_ALSO)
 app.command(rich_help_panel=_ALSO)(apply.preview)

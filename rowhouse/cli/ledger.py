@@ -28,7 +28,7 @@ from rowhouse.usage.verify import Examined, examine
 from rowhouse.vendors.store import open_store
 from rowhouse.vendors.stripe import Stripe
 
-__all__ = ["app", "open_ledger", "purchase"]
+__all__ = ["app", "open_ledger", "purchase", "stripes_time"]
 
 app = typer.Typer(help="Look at the memory of use and money.", no_args_is_help=True, add_completion=False)
 
@@ -123,7 +123,7 @@ def _tenant(root: Path, slug: str) -> Tenant:
 def _when(text: str | None) -> int:
     """The instant that was said, or Stripe's present: this machine's clock may be wrong, and the tenant's use has the vendors' time."""
     if text is None:
-        return asyncio.run(_stripes_time())
+        return asyncio.run(stripes_time())
     try:
         said: datetime = times.instant(text)
     except ValueError:
@@ -131,7 +131,8 @@ def _when(text: str | None) -> int:
     return milliseconds(said)
 
 
-async def _stripes_time() -> int:
+async def stripes_time() -> int:
+    """What time it is by Stripe's clock, in milliseconds UTC. Raises: VendorError, EnvironmentProblemError where it does not tell."""
     stripe = Stripe.from_environment()
     try:
         await stripe.get("/v1/products", {"limit": 1})
