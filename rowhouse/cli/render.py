@@ -51,8 +51,9 @@ def changes_text(outcome: Outcome) -> Text:
 
 
 def _failures_text(outcome: Outcome) -> Text:
-    """What failed, in full; then, in a line a tenant, what was left alone for it."""
+    """What failed, in full, each reason once; then, in a line a tenant, what was left alone for it."""
     text = Text(style="red")
+    failed: dict[str, list[str]] = {}
     left: dict[str, list[str]] = {}
     for failure in sorted(outcome.failures, key=lambda failure: (not failure.in_files, failure.urn)):
         tenant = tenant_of(failure.urn, outcome.parents) if failure.urn else ""
@@ -60,9 +61,11 @@ def _failures_text(outcome: Outcome) -> Text:
         if failure.in_files:
             text.append(f"refused: {failure.message.strip()}\n")
         elif not failure.skipped:
-            text.append(f"failed: {tenant + ': ' if tenant else ''}{name}: {failure.message.strip()}\n")
+            failed.setdefault(failure.message.strip(), []).append(f"{tenant}: {name}" if tenant else name)
         elif not is_component(failure.urn):
             left.setdefault(tenant, []).append(name)
+    for message, names in failed.items():
+        text.append(f"failed: {', '.join(names)}: {message}\n")
     for tenant, names in sorted(left.items()):
         text.append(f"left alone: {tenant + ': ' if tenant else ''}{', '.join(sorted(names))}\n")
     return text

@@ -118,3 +118,15 @@ def test_a_json_text_with_the_same_content_and_one_that_is_none_are_shown_as_the
     for before, after in (('{"a": 1}', '{"a":1}'), ("{a}", "{b}"), ("[1]", "[2]")):
         change = Change("update", MACHINE, "rowhouse:fly:Machine", HOST, (("text", "update", before, after),))
         assert printed(Outcome(changes=[change], parents=PARENTS))[2].strip() == f"text: {before} -> {after}"
+
+
+def test_what_fails_for_one_reason_is_told_once_with_every_name():
+    why = "the plugin did not start\nTraceback: no module named x"
+    failures = [Failed(MACHINE, why), Failed(VOLUME, "no capacity"), Failed(METER, why)]
+    lines = printed(Outcome(failures=failures, parents=PARENTS))
+    assert lines[:-1] == [
+        "failed: hours, acme: acme-main-machine: the plugin did not start",
+        "Traceback: no module named x",
+        "failed: acme: acme-main-volume: no capacity",
+    ]
+    assert "3 failed" in lines[-1]
