@@ -8,6 +8,7 @@ whole ledger, the month comes out the same.
 from __future__ import annotations
 
 import json
+import re
 from typing import TYPE_CHECKING, Final
 
 from rowhouse.usage.entries import COLUMNS, Entry
@@ -44,11 +45,12 @@ def carried(connection: duckdb.DuckDBPyConnection, start: int) -> list[Entry]:
     )
 
 
-def selects(start: int) -> list[str]:
-    """The queries whose rows `carried` gives, with the columns of an entry."""
+def selects(start: int, events: int = _LISTED) -> list[str]:
+    """The queries whose rows `carried` gives, with the columns of an entry. Args: events: how many of a machine's last ones are wanted."""
     listed = ", ".join(f'e."{name}"' for name in COLUMNS)
     queries = (_PLANS, _folded("machine"), _folded("volume"), _LISTS, _EVENTS, _READINGS, _NOTES, _PASSES)
-    return [query.replace("$columns", listed).replace("$start", str(start)).replace("$week", str(start - _WEEK_MS)) for query in queries]
+    words = {"$columns": listed, "$start": str(start), "$week": str(start - _WEEK_MS), "$events": str(events)}
+    return [re.sub(r"\$[a-z]+", lambda match: words[match[0]], query) for query in queries]
 
 
 _PLANS: Final = """
@@ -104,7 +106,7 @@ JOIN (
         SELECT *, row_number() OVER (PARTITION BY tenant, instance, subject ORDER BY "at" DESC, id DESC) AS number
         FROM (SELECT DISTINCT {_WHOSE}, "at", id FROM entries WHERE kind = 'event' AND "at" < $start)
     )
-    WHERE number <= {_LISTED} GROUP BY ALL
+    WHERE number <= $events GROUP BY ALL
 ) AS n ON e.tenant = n.tenant AND coalesce(e.instance, '') = n.instance AND coalesce(e.subject, '') = n.subject
 WHERE e.kind = 'event' AND e."at" < $start AND (e."at" >= k.lo OR e."at" >= n.lo)
 """

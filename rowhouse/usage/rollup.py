@@ -39,6 +39,10 @@ SETTLED_MS: Final = 48 * HOUR_MS
 """What is older than this, counted from the last word of any list, is not expected to be spoken of again."""
 
 _VERSION: Final = 1
+_EVENTS: Final = 4
+"""How many of a machine's last events are kept beside those of its last list: lists are told from the last known event on, and one that
+reaches farther back has the whole month read.
+"""
 _KEY: Final = re.compile(r"^derived/.+/\d{4}-\d\d/[0-9TZ]+-([0-9a-f]{64})\.parquet$")
 
 Stand = Mapping[str, Mapping[str, str]]
@@ -81,7 +85,7 @@ def _make(connection: duckdb.DuckDBPyConnection, period: Window, cut: int) -> No
     listed = LISTED.replace('"data"', "CAST(data AS VARCHAR) AS data")
     empty = "CAST(NULL AS VARCHAR)"
     of_time = """CASE WHEN e.kind IN ('machine', 'volume') THEN coalesce(e."asof", e."at") ELSE e."at" END"""
-    carried = " UNION ALL ".join(f"SELECT * FROM ({query}) AS q WHERE q.tenant IN (FROM folded)" for query in selects(cut))
+    carried = " UNION ALL ".join(f"SELECT * FROM ({query}) AS q WHERE q.tenant IN (FROM folded)" for query in selects(cut, _EVENTS))
     connection.execute(f"""
     CREATE OR REPLACE TABLE rollup AS
     SELECT 'cut' AS part, 'rollup' AS kind, tenant, {empty} AS instance, {empty} AS subject, CAST({cut} AS BIGINT) AS "at",
@@ -103,8 +107,14 @@ def _make(connection: duckdb.DuckDBPyConnection, period: Window, cut: int) -> No
     SELECT DISTINCT 'mark', {listed} FROM (
         SELECT {LISTED} FROM ({carried})
         UNION ALL
-        SELECT {LISTED} FROM entries AS e WHERE tenant NOT IN (FROM folded) OR {of_time} >= {cut}
+        SELECT {LISTED} FROM entries AS e WHERE tenant NOT IN (FROM folded) OR (kind <> 'machine' AND {of_time} >= {cut})
             OR kind = 'plan' OR (kind IN ('login', 'activity') AND "at" >= {period.start - HOUR_MS})
+        UNION ALL
+        SELECT {LISTED} FROM (
+            SELECT *, {of_time} AS spoken, min({of_time}) OVER run AS lo, max({of_time}) OVER run AS hi
+            FROM entries AS e WHERE kind = 'machine' AND tenant IN (FROM folded) AND {of_time} >= {cut}
+            WINDOW run AS (PARTITION BY tenant, instance, subject, id, state, data)
+        ) WHERE spoken = lo OR spoken = hi
     )
     UNION ALL
     SELECT DISTINCT 'mark', {listed} FROM entries AS e
