@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from decimal import Decimal
 from typing import Annotated, Any
@@ -21,6 +22,8 @@ __all__ = ["explain_bill", "usage"]
 _HISTORY = 5
 _BAR = 20
 _ROWS = 40
+_SUBSECOND = re.compile(r"(\.\d{3})000Z$")
+"""Vendors tell milliseconds, so the last three of six digits say nothing."""
 
 TenantArgument = Annotated[str, typer.Argument(metavar="TENANT", help="The tenant's id.")]
 
@@ -148,11 +151,14 @@ def _show_evidence(found: Mapping[str, Any]) -> None:
         ("By hour", found["hours"]),
         ("Runs and gaps", found["spans"]),
         ("What was said", [{key: value for key, value in row.items() if key not in {"segment", "line"}} for row in found["entries"]]),
-        ("Where it stands in the ledger", found["segments"]),
     ):
         if rows:
             data.print(f"\n{title}", style="bold", markup=False)
             _print_rows(rows)
+    if found["segments"]:
+        data.print("\nWhere it stands in the ledger", style="bold", markup=False)
+    for place in found["segments"]:
+        data.print(f"  {place['key']}\n    sha256 {place['sha256']}, entries: {place['entries']}", markup=False, soft_wrap=True)
     polls = found["polls"]
     if polls["count"]:
         data.print(f"\n{polls['count']} looks at the vendor's list, from {polls['first']} to {polls['last']}, agree with it.", markup=False)
@@ -164,7 +170,7 @@ def _print_rows(rows: Sequence[Mapping[str, Any]]) -> None:
     for name in columns:
         table.add_column(name.replace("_s", " s").replace("_", " "), overflow="fold")
     for row in rows[:_ROWS]:
-        table.add_row(*("" if row.get(name) is None else str(row[name]) for name in columns))
+        table.add_row(*("" if row.get(name) is None else _SUBSECOND.sub(r"\1Z", str(row[name])) for name in columns))
     data.print(table, markup=False)
     if len(rows) > _ROWS:
         data.print(f"    and {len(rows) - _ROWS} more; --json has them all", markup=False)

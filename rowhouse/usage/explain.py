@@ -6,6 +6,7 @@ Does not: compute a bill anew; what is explained is the bill itself, and the num
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from decimal import Decimal
 from typing import Any, Final
@@ -233,7 +234,7 @@ def _entries(
     ledger: Ledger, bill: Bill, sources: Sequence[str], kinds: Sequence[str], counter: str | None, progress: Progress
 ) -> Iterator[dict[str, Any]]:
     """Entries of the ledger that speak of a tenant's line, with where they stand, in the order of time; each once."""
-    needle = f'"tenant":"{bill.tenant}"'.encode()
+    needle = f'"tenant":{json.dumps(bill.tenant, ensure_ascii=False)}'.encode()
     wanted = tuple(f'{{"kind":"{kind}"'.encode() for kind in kinds)
     # The month before as well: it has the last word on what ran when this one began. Plans and purchases may be older.
     since = None if "account" in sources else month_before(month_of(bill.period.start))

@@ -39,7 +39,9 @@ def write(store: Store, rows: Iterable[Mapping[str, Any]], *, cell: str = "main"
     ledger = Ledger(store, cell)
     batches: dict[tuple[int, str], list[Entry]] = defaultdict(list)
     for row in rows:
-        columns = {name: value for name, value in with_terms(row).items() if name in COLUMNS and value is not None}
+        columns = {
+            name: value for name, value in (row if "data" in row else with_terms(row)).items() if name in COLUMNS and value is not None
+        }
         entry = Entry(**columns)
         batches[entry.at // per, SOURCE_OF[entry.kind]].append(entry)
     for (number, source), entries in sorted(batches.items()):
