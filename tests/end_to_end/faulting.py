@@ -21,6 +21,8 @@ KINDS: dict[str, tuple[float, int]] = {
     "hang_before": (0.5, 0),
     "hang_after": (0.5, 0),
     "slow": (0.5, 0),
+    "partial": (0.0, 0),
+    "stale": (0.0, 0),
 }
 
 
