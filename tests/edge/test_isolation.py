@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+import time
 import tempfile
 from pathlib import Path
 from typing import Any
@@ -21,7 +22,8 @@ from rowhouse.vendors.store_file import FileStore
 from tests.edge.support import ISSUER, Publisher, World, app_server, echo, route, token, world
 
 TENANTS = ("acme", "globex", "initech")
-TOKENS = {name: token(f"{name}.example", email=f"ana@{name}.example") for name in TENANTS}
+# Made when the file is read, which may be long before the tests of a whole suite come to it: they outlive a day.
+TOKENS = {name: token(f"{name}.example", email=f"ana@{name}.example", exp=int(time.time()) + 86_400) for name in TENANTS}
 hosts = st.sampled_from([f"{name}.example{tail}" for name in TENANTS for tail in ("", ":80", ".", ":8080")]).flatmap(
     lambda text: st.sampled_from([text, text.upper(), text.title()])
 )

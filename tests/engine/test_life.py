@@ -157,10 +157,11 @@ def test_events_count_up_and_end_with_reports(box: Sandbox) -> None:
     assert {event.op for event in box.events if isinstance(event, engine.StepStarted)} == {"create"}
 
 
-def test_a_duplicate_name_is_an_error_and_the_first_is_kept(box: Sandbox) -> None:
+def test_a_duplicate_name_is_an_error_and_only_the_one_that_arrived_first_is_made(box: Sandbox) -> None:
     result = box.up('Thing("a", value=1); Thing("a", value=2)')
     assert "Duplicate resource URN" in result.failures[0].message
-    assert list(box.cloud.objects().values()) == [{"size": 1, "value": 1}]
+    # The program registers both at once: either may arrive first.
+    assert list(box.cloud.objects().values()) in ([{"size": 1, "value": 1}], [{"size": 1, "value": 2}])
 
 
 def test_a_plugin_that_is_absent_is_one_error_that_says_where_it_was_looked_for(box: Sandbox) -> None:
