@@ -118,9 +118,10 @@ class Control:
         return JSONResponse(self._cloud.dump())
 
     async def uptime(self, _request: Request) -> Response:
-        """What is true of every machine there ever was: the virtual spans in which it was started; an open one ends with null."""
+        """What is true of every machine there ever was: the virtual spans in which it was started, an open one ending with null."""
         machines = [
-            {"id": machine.id, "app": machine.app, "name": machine.name, "started": machine.ups} for machine in self._cloud.fly.machines()
+            {"id": machine.id, "app": machine.app, "name": machine.name, "started": machine.ups, "connections": machine.connections}
+            for machine in self._cloud.fly.machines()
         ]
         return JSONResponse({"now": self._cloud.clock.timestamp(), "machines": machines})
 

@@ -106,6 +106,8 @@ class Pipeline:
     fleet: Fleet | None = None
     """Today's files, only to say whose plan was never recorded."""
     progress: Callable[[str], None] = lambda _what: None
+    _known: tuple[str, Previous] | None = None
+    """The window of this pipeline's last pass and what was known after it, for whoever makes many passes in one process."""
 
     # -- looking ------------------------------------------------------------------------------------------------------------------------
 
@@ -121,9 +123,11 @@ class Pipeline:
             reasons = "; ".join(f"{name}: {source.reason}" for name, source in seen.completeness.items() if source.reason)
             raise NoTimeError(f"no vendor answered, so nothing was observed and nothing was changed. {reasons}")
         self.progress("remembering")
-        return seen, await asyncio.to_thread(self._remember, seen, seen.now)
+        return seen, await asyncio.to_thread(self._remember, seen, seen.now, previous)
 
     def _previous(self) -> Previous:
+        if self._known is not None and self._known[0] == self.ledger.last_window("pass"):
+            return self._known[1]  # nobody else made a pass in between
         connection = connect()
         try:
             self.ledger.table(connection, since=self._reading_from())
@@ -136,7 +140,8 @@ class Pipeline:
         last = self.ledger.last_window("pass")
         return None if last is None else month_before(month_of_window(last))
 
-    def _remember(self, seen: Observations, now: int) -> bool:
+    def _remember(self, seen: Observations, now: int, previous: Previous) -> bool:
+        self._known = None
         window = window_of(now, _WINDOW_S)
         # The pass's own line comes last: it vouches for the others, so they must stand when it does.
         lines = {source: entries for source, entries in seen.entries.items() if entries}
@@ -151,8 +156,13 @@ class Pipeline:
         }
         if not all(one.written for one in done):
             return False
-        state = "complete" if seen.complete else "incomplete"
-        return self.ledger.append("pass", window, [Entry("pass", now, state=state, data=data)]).written
+        done_pass = Entry("pass", now, state="complete" if seen.complete else "incomplete", data=data)
+        if not self.ledger.append("pass", window, [done_pass]).written:
+            return False
+        for entry in (*(entry for told in lines.values() for entry in told), done_pass):
+            previous.add(entry)
+        self._known = window, previous
+        return True
 
     # -- money --------------------------------------------------------------------------------------------------------------------------
 

@@ -28,8 +28,10 @@ _Stamp = tuple[int, int, int]
 class FileStore:
     """Objects as files below a folder that is created with the first write."""
 
-    def __init__(self, root: Path) -> None:
+    def __init__(self, root: Path, *, durable: bool = True) -> None:
+        """Args: durable: False leaves it to the system when to write to the disk, for what may be lost with the power."""
         self._root = root
+        self._durable = durable
         self._guard = threading.Lock()
         # Files are replaced, never edited, so inode, time and size tell versions apart and a listing need not read them all.
         self._etags: dict[Path, tuple[_Stamp, str]] = {}
@@ -61,8 +63,9 @@ class FileStore:
                 temporary.parent.mkdir(parents=True, exist_ok=True)
                 with temporary.open("xb") as file:
                     file.write(data)
-                    file.flush()
-                    os.fsync(file.fileno())
+                    if self._durable:
+                        file.flush()
+                        os.fsync(file.fileno())
                 if if_none_match:
                     try:
                         path.hardlink_to(temporary)
@@ -70,7 +73,8 @@ class FileStore:
                         raise Conflict(f"object {key}: exists already. Read it and decide again.") from exc
                 else:
                     temporary.replace(path)
-                _sync_folder(path.parent)
+                if self._durable:
+                    _sync_folder(path.parent)
         except OSError as exc:
             raise self._failed("write", key, exc) from exc
         finally:
@@ -84,31 +88,33 @@ class FileStore:
         try:
             with self._lock(key):
                 path.unlink(missing_ok=True)
-                _sync_folder(path.parent)
+                if self._durable:
+                    _sync_folder(path.parent)
         except OSError as exc:
             raise self._failed("delete", key, exc) from exc
 
     def list(self, prefix: str) -> list[tuple[str, str]]:
         check_prefix(prefix)
-        start = self._root / prefix.rpartition("/")[0]
+        folder, _, begins = prefix.rpartition("/")
         found: list[tuple[str, str]] = []
         try:
-            for path in self._files(start):
+            for path in self._files(self._root / folder, begins):
                 key = path.relative_to(self._root).as_posix()
-                etag = self._etag_of(path) if key.startswith(prefix) else None
+                etag = self._etag_of(path)
                 if etag is not None:
                     found.append((key, etag))
         except OSError as exc:
             raise self._failed("list", prefix, exc) from exc
         return sorted(found)
 
-    def _files(self, folder: Path) -> Iterator[Path]:
+    def _files(self, folder: Path, begins: str = "") -> Iterator[Path]:
+        """Files below a folder, whose names there, or whose folders' names, begin so."""
         try:
             entries = list(os.scandir(folder))
         except (FileNotFoundError, NotADirectoryError):
             return
         for entry in entries:
-            if entry.name.startswith("."):
+            if entry.name.startswith(".") or not entry.name.startswith(begins):
                 continue
             if entry.is_dir(follow_symlinks=False):
                 yield from self._files(Path(entry.path))
