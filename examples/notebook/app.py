@@ -358,6 +358,7 @@ PAGE = """<!doctype html>
 <meta charset="utf-8">
 <meta name="viewport" content="width=device-width, initial-scale=1">
 <title>{title}: notebook</title>
+<link rel="icon" href="data:,">
 <style>
   :root { color-scheme: light dark; --ink: light-dark(#1f2328, #e7e4dd); --quiet: light-dark(#6b6f76, #9c988f);
           --paper: light-dark(#f7f5f0, #181715); --card: light-dark(#fffefb, #211f1c); --line: light-dark(#e2ddd2, #37332d);
@@ -375,6 +376,7 @@ PAGE = """<!doctype html>
            color: var(--on); cursor: pointer; }
   button.quiet { background: none; color: var(--accent); }
   :focus-visible { outline: 2px solid var(--accent); outline-offset: 2px; }
+  #trouble { margin: 0 0 1.25rem; color: var(--accent); overflow-wrap: anywhere; }
   ul { list-style: none; margin: 0; padding: 0; display: grid; gap: .6rem; }
   li { background: var(--card); border: 1px solid var(--line); border-radius: 8px; padding: .75rem 1rem; }
   li p { margin: 0 0 .25rem; white-space: pre-wrap; overflow-wrap: anywhere; }
@@ -388,10 +390,11 @@ PAGE = """<!doctype html>
     <textarea name="text" required maxlength="4000" aria-label="New note" placeholder="Write a note"></textarea>
     <button>Add note</button><button class="quiet" formaction="/generate" formnovalidate>Suggest one</button>
   </form>
+  <p id="trouble" role="alert" hidden></p>
   <ul id="notes">{notes}</ul>
 </main>
 <script>
-  const list = document.getElementById("notes"), live = document.getElementById("live");
+  const list = document.getElementById("notes"), live = document.getElementById("live"), trouble = document.getElementById("trouble");
   function show(note) {
     const item = document.createElement("li"), text = document.createElement("p"), by = document.createElement("small");
     text.textContent = note.text;
@@ -407,11 +410,23 @@ PAGE = """<!doctype html>
   connect(500);
   document.querySelector("form").addEventListener("submit", async (event) => {
     event.preventDefault();
-    const form = event.target, action = (event.submitter && event.submitter.formAction) || form.action;
-    const answer = await fetch(action, { method: "POST", body: new URLSearchParams(new FormData(form)),
-      headers: { Accept: "application/json" } });
-    if (answer.ok && action.endsWith("/notes")) form.reset();
-    if (answer.ok && live.textContent !== "live") show(await answer.json());
+    // The attributes, not the properties: a button's `formAction` is the page's own address where it has no such attribute.
+    const form = event.target, submitter = event.submitter;
+    const action = (submitter && submitter.getAttribute("formaction")) || form.getAttribute("action");
+    let answer = null;
+    try {
+      answer = await fetch(action, { method: "POST", body: new URLSearchParams(new FormData(form)),
+        headers: { Accept: "application/json" } });
+    } catch { /* no answer: said below */ }
+    const ok = Boolean(answer && answer.ok);
+    trouble.hidden = ok;
+    if (!ok) {
+      trouble.textContent = answer ? "Not saved (" + answer.status + "). " + (await answer.text()).slice(0, 200)
+        : "Not saved: no answer. Your text is still here; reload the page to log in again, or try once more.";
+      return;
+    }
+    if (action === "/notes") form.reset();
+    if (live.textContent !== "live") show(await answer.json());
   });
 </script>
 </body>
