@@ -5,8 +5,8 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
-import time
 import tempfile
+import time
 from pathlib import Path
 from typing import Any
 

@@ -215,6 +215,7 @@ def test_the_laws_hold_for_long(case):
 
 # --- the mutants: one thing done as somebody might do it
 
+true_rounded = rate_module.rounded
 true_running, true_allowance, true_draw, true_sorted = (
     rate_module._running,
     proration.allowance,
@@ -268,9 +269,8 @@ def expired_credits_still_pay(self, meter, hour, wanted):
     return drawn
 
 
-def all_or_nothing(self, meter, hour, wanted):
-    usable = sum(self._left[lot.payment] for lot in self._lots if lot.meter == meter)
-    return true_draw(self, meter, hour, wanted) if usable >= wanted else 0
+def every_ten_forgotten(amount):
+    return true_rounded(Fraction(amount) % 10)
 
 
 def credits_drawn_from_nowhere(self, meter, hour, wanted):
@@ -283,7 +283,7 @@ def share_in_whole_days(segment, period):
 
 
 MUTANTS = [
-    ("credits", "draw", all_or_nothing, "more_use_never_costs_less"),
+    ("rate", "rounded", every_ten_forgotten, "more_use_never_costs_less"),
     ("rate", "rounded", cut_off, "a_bill_is_the_sum_of_its_lines_each_rounded_once"),
     ("rate", "allowance", parts_of_a_unit_billed, "stripes_own_amount_is_ours"),
     ("rate", "_running", hours_divided_as_whole_numbers, "a_quantity_is_the_use_rounded_up_by_less_than_one_unit"),
