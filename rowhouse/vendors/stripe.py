@@ -197,5 +197,5 @@ def _explain(response: httpx.Response) -> tuple[str, str]:
         error = response.json()["error"]
         param = f" (parameter {error['param']})" if error.get("param") else ""
         return str(error.get("code") or error.get("type") or ""), f"{error.get('message') or ''}{param}"
-    except (ValueError, KeyError, TypeError):
+    except (ValueError, KeyError, TypeError, AttributeError):  # somebody in between answered, in words of their own
         return "", response.text or "no body"

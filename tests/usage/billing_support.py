@@ -76,8 +76,8 @@ class Books:
 class Business:
     """Tenants on plans, at a stand-in of Stripe on a virtual clock; time moves by `to`."""
 
-    def __init__(self, start: int = NOVEMBER.start, **options: Any) -> None:
-        self.clock = Clock(datetime.fromtimestamp(start // 1000, tz=UTC))
+    def __init__(self, start: int = NOVEMBER.start, clock: Clock | None = None, **options: Any) -> None:
+        self.clock = clock or Clock(datetime.fromtimestamp(start // 1000, tz=UTC))
         self.faults, self.journal = Faults(), Journal()
         self.vendor = StripeVendor(self.clock, **{"limits": False, **options})
         app = VendorMiddleware(self.vendor.app, vendor="stripe", clock=self.clock, journal=self.journal, faults=self.faults)

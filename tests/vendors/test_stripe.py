@@ -93,6 +93,12 @@ def test_the_key_and_the_version_are_sent_and_the_request_id_is_told() -> None:
     assert caught.value.code == "invalid_request_error"
 
 
+@pytest.mark.parametrize("body", [{"error": "down"}, {"error": None}, ["down"], "down"])
+def test_an_error_in_the_words_of_somebody_in_between_is_stripes_error_all_the_same(body: Any) -> None:
+    with pytest.raises(VendorError, match="Stripe answered 403"):
+        with_stripe(ScriptedHost(httpx.Response(403, json=body)), lambda stripe: stripe.get("/v1/account"))
+
+
 def test_a_500_for_a_key_is_not_repeated_because_stripe_would_replay_it() -> None:
     host = ScriptedHost(httpx.Response(500, json={"error": {"message": "sorry"}}))
     with pytest.raises(VendorError):
