@@ -35,11 +35,11 @@ async def main() -> None:
         fleet = load_fleet(ROOT)
     except SpecError as error:
         raise pulumi.RunError(str(error)) from None
+    tenants = fleet.in_cell(pulumi.get_stack())
+    refuse_what_cannot_run(tenants, fleet.catalogs)
     cell = read_cell()
     if problems := check_zone(fleet, cell.zone):
         raise pulumi.RunError("\n".join(map(str, problems)))
-    tenants = fleet.in_cell(cell.stack)
-    refuse_what_cannot_run(tenants, fleet.catalogs)
 
     catalog = Catalog("catalog", cell, fleet.catalogs) if cell.stack == CATALOG_CELL else None
     edge = Edge("edge", cell)

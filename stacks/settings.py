@@ -4,14 +4,15 @@ import os
 from collections.abc import Sequence
 
 import pulumi
+from pulumi.runtime.config import get_config_env
 
 from components.cell import Cell
 from rowhouse.spec import model
 from rowhouse.spec.accounts import account_problems, missing_tokens
+from rowhouse.spec.settings import SETTINGS
 
 __all__ = ["CATALOG_CELL", "read_cell", "refuse_what_cannot_run"]
 
-_SETTINGS = ("zone", "cloudflareZoneId", "cloudflareAccountId", "accessTeam", "flyOrg", "edgeImage", "edgeRegion", "store")
 CATALOG_CELL = "main"
 """The stack that registers products and prices; the others look prices up by their keys."""
 
@@ -23,7 +24,7 @@ def read_cell() -> Cell:
     """
     config = pulumi.Config("account")
     team = config.require("accessTeam")
-    issuer = os.environ.get("ROWHOUSE_ACCESS_ISSUER") or (team if "://" in team else f"https://{team}.cloudflareaccess.com")
+    issuer = os.environ.get("ROWHOUSE_ACCESS_ISSUER") or f"https://{team}.cloudflareaccess.com"
     store = os.environ.get("ROWHOUSE_STORE_URL") or config.get("store") or f"file://{pulumi.get_root_directory()}/.rowhouse/store"
     return Cell(
         project=pulumi.get_project(),
@@ -55,7 +56,8 @@ def refuse_what_cannot_run(tenants: Sequence[model.Tenant], catalogs: Sequence[m
     Raises: pulumi.RunError with every problem.
     """
     config = pulumi.Config("account")
-    settings = {key: config.get(key) for key in _SETTINGS}
+    names = {*SETTINGS, *(key.removeprefix("account:") for key in get_config_env() if key.startswith("account:"))}
+    settings = {name: value for name in sorted(names) if (value := config.get(name)) is not None}
     problems = account_problems(f"stacks/Pulumi.{pulumi.get_stack()}.yaml", settings, tenants, catalogs, os.environ)
     if missing := missing_tokens(os.environ):
         problems.append(f"environment: {', '.join(missing)} missing. Export {'it' if len(missing) == 1 else 'them'} and run again.")

@@ -21,7 +21,6 @@ from rowhouse.cli.progress import Teller
 from rowhouse.cli.render import print_outcome
 from rowhouse.cli.surroundings import EngineName, EnvironmentProblemError, StackBusyError, Surroundings, surroundings
 from rowhouse.cli.sweep import Leftover, Owner, Sweep
-from rowhouse.spec import load_fleet
 
 __all__ = ["Driver", "destroy", "driver_for", "prepared", "preview", "refresh", "up"]
 
@@ -68,9 +67,7 @@ def prepared(stack: str, engine: EngineName) -> tuple[Surroundings, Driver, dict
 
     Raises: SpecError, EnvironmentProblemError.
     """
-    where = surroundings(Path.cwd(), os.environ, engine=engine)
-    fleet = load_fleet(where.root)
-    guards.check_accounts(fleet, where, stack)
+    where, fleet = guards.checked(Path.cwd(), os.environ, engine=engine, stack=stack)
     driver = driver_for(where, stack)
     state = asyncio.run(driver.export())
     guards.refuse_vanished(fleet, stack, state)

@@ -11,12 +11,32 @@ from typing import Any
 import yaml
 
 from rowhouse.cli.changes import Change, Outcome, tenant_of
-from rowhouse.cli.surroundings import EnvironmentProblemError, Surroundings
+from rowhouse.cli.surroundings import (
+    EngineName,
+    EnvironmentProblemError,
+    MissingTokensError,
+    Surroundings,
+    find_root,
+    surroundings,
+    vendors_named,
+)
+from rowhouse.errors import SpecError
 from rowhouse.spec import Fleet
-from rowhouse.spec.accounts import account_problems
+from rowhouse.spec.accounts import TOKENS, account_problems, missing_tokens
 from rowhouse.spec.kept import KeptVolume, unfollowed
+from rowhouse.spec.load import read_fleet
+from rowhouse.spec.problem import only_errors
+from rowhouse.spec.settings import setting_problems
 
-__all__ = ["check_accounts", "in_the_files_words", "refuse_protected", "refuse_vanished", "stack_settings"]
+__all__ = [
+    "checked",
+    "checked_settings",
+    "in_the_files_words",
+    "refuse_protected",
+    "refuse_vanished",
+    "settings_problems",
+    "stack_settings",
+]
 
 _NAMED = 3
 _VOLUME = "rowhouse:fly:Volume"
@@ -42,15 +62,59 @@ def stack_settings(root: Path, stack: str) -> dict[str, Any]:
     return {key.removeprefix("account:"): value for key, value in items if key.startswith("account:")}
 
 
-def check_accounts(fleet: Fleet, where: Surroundings, stack: str) -> None:
-    """Refuse what must not reach real vendors: see `rowhouse.spec.accounts`.
+def checked_settings(root: Path, stack: str) -> dict[str, Any]:
+    """The `account:` settings of a stack, each known and well-formed.
 
-    Raises: EnvironmentProblemError with every problem.
+    Raises: EnvironmentProblemError naming all that are not.
     """
-    settings = stack_settings(where.root, stack)
-    problems = account_problems(f"stacks/Pulumi.{stack}.yaml", settings, fleet.in_cell(stack), fleet.catalogs, where.env)
-    if problems:
+    settings = stack_settings(root, stack)
+    if problems := setting_problems(_file(stack), settings):
         raise EnvironmentProblemError("\n".join(problems))
+    return settings
+
+
+def checked(start: Path, env: Mapping[str, str], *, engine: EngineName = "auto", stack: str = "main") -> tuple[Surroundings, Fleet]:
+    """What a command that applies runs against, once environment, files and settings are all right.
+
+    Whoever has no credential at all is only told so: settings are for those who have accounts.
+
+    Raises: EnvironmentProblemError or SpecError with every problem, before anything is started.
+    """
+    root = find_root(start)
+    vendors_named(env)
+    said, where = [], None
+    try:
+        where = surroundings(start, env, engine=engine)
+    except MissingTokensError as error:
+        if len(missing_tokens(env)) == len(TOKENS):
+            raise
+        said = [str(error)]
+    except EnvironmentProblemError as error:
+        said = [str(error)]
+    fleet, problems = read_fleet(root)
+    errors = only_errors(problems)
+    said += account_problems(_file(stack), stack_settings(root, stack), fleet.in_cell(stack), fleet.catalogs, env)
+    if where is None or said:
+        raise EnvironmentProblemError("\n".join([*said, *map(str, errors)]))
+    if errors:
+        raise SpecError(errors)
+    return where, fleet
+
+
+def settings_problems(root: Path, fleet: Fleet, stack: str, env: Mapping[str, str]) -> list[str]:
+    """What is wrong with a stack's settings; with credentials in the environment also what does not go together with these."""
+    try:
+        settings = stack_settings(root, stack)
+        if any(env.get(name, "").strip() for name in TOKENS):
+            vendors_named(env)
+            return account_problems(_file(stack), settings, fleet.in_cell(stack), fleet.catalogs, env)
+    except EnvironmentProblemError as error:
+        return [str(error)]
+    return setting_problems(_file(stack), settings)
+
+
+def _file(stack: str) -> str:
+    return f"stacks/Pulumi.{stack}.yaml"
 
 
 def refuse_vanished(fleet: Fleet, stack: str, state: Mapping[str, Any]) -> None:

@@ -10,7 +10,7 @@ from typing import Any, Literal
 
 import yaml
 
-from rowhouse.cli.guards import stack_settings
+from rowhouse.cli.guards import checked_settings
 from rowhouse.cli.ledger import open_ledger
 from rowhouse.cli.surroundings import EnvironmentProblemError, ready
 from rowhouse.spec.load import read_fleet
@@ -19,6 +19,7 @@ from rowhouse.usage.sink import Sink
 from rowhouse.usage.sources import sources_for, words_of
 from rowhouse.vendors.cloudflare import Cloudflare
 from rowhouse.vendors.fly import Fly
+from rowhouse.vendors.http import Buckets
 from rowhouse.vendors.stripe import Stripe
 
 __all__ = ["SinkName", "opened"]
@@ -35,14 +36,16 @@ async def opened(
     sink: SinkName = "stripe",
     local_ledger: bool = False,
     progress: Callable[[str], None] = lambda _what: None,
+    clock: Callable[[], float] | None = None,
 ) -> AsyncIterator[Pipeline]:
     """The pipeline of a cell.
 
+    Args: clock: seconds by which turns at the vendors' rate limits are counted, where their time is not this machine's.
     A wrong tenant file stops nobody's bill: what is billed is what the ledger remembers, and files only name the apps' counters.
     Raises: EnvironmentProblemError naming everything that is missing, before any vendor is asked.
     """
     root, vendors = ready(start, env)
-    settings = stack_settings(root, stack)
+    settings = checked_settings(root, stack)
     ledger = open_ledger(root, stack, env)
     if vendors == "real" and ledger.is_local and not local_ledger:
         raise EnvironmentProblemError(
@@ -53,6 +56,9 @@ async def opened(
     fleet, _ = read_fleet(root)
     tenants = fleet.in_cell(stack)
     fly, cloudflare, stripe = Fly.from_environment(env), Cloudflare.from_environment(env), Stripe.from_environment(env)
+    if clock is not None:
+        for http in (fly.http, fly.metrics, cloudflare.http, stripe.http):
+            http.buckets = Buckets(clock=clock)
     try:
         yield Pipeline(
             ledger=ledger,

@@ -17,7 +17,17 @@ from rowhouse.cli.local_folder import DEFAULT, LocalFolder
 from rowhouse.errors import RowhouseError
 from rowhouse.spec.accounts import BASE_URLS, TOKENS, is_loopback, missing_tokens, vendors_in
 
-__all__ = ["EngineName", "EnvironmentProblemError", "StackBusyError", "Surroundings", "find_root", "ready", "surroundings"]
+__all__ = [
+    "EngineName",
+    "EnvironmentProblemError",
+    "MissingTokensError",
+    "StackBusyError",
+    "Surroundings",
+    "find_root",
+    "ready",
+    "surroundings",
+    "vendors_named",
+]
 
 EngineName = Literal["auto", "pulumi", "embedded"]
 _KNOCK_S: Final = 1.0
@@ -26,6 +36,10 @@ _KNOCK_S: Final = 1.0
 
 class EnvironmentProblemError(RowhouseError):
     """The project or the environment is not fit for the command; nothing was started."""
+
+
+class MissingTokensError(EnvironmentProblemError):
+    """Credentials that every command needs are not in the environment."""
 
 
 class StackBusyError(EnvironmentProblemError):
@@ -55,7 +69,11 @@ def find_root(start: Path) -> Path:
     )
 
 
-def _vendors(env: Mapping[str, str]) -> Literal["loopback", "real"]:
+def vendors_named(env: Mapping[str, str]) -> Literal["loopback", "real"]:
+    """Which vendors the environment leads to.
+
+    Raises: EnvironmentProblemError for an address that is none, and for a mix of local and real ones.
+    """
     wrong = [name for name in BASE_URLS if env.get(name) and not _is_address(env[name])]
     if wrong:
         raise EnvironmentProblemError(
@@ -133,7 +151,14 @@ def surroundings(start: Path, env: Mapping[str, str], *, engine: EngineName = "a
 
     Raises: EnvironmentProblemError naming everything that is missing, before anything is started.
     """
-    root, vendors = ready(start, env)
+    try:
+        root, vendors = ready(start, env)
+    except MissingTokensError as error:
+        try:
+            _engine(engine, vendors_named(env), env)
+        except EnvironmentProblemError as other:
+            raise MissingTokensError(f"{error}\n{other}") from None
+        raise
     return Surroundings(root=root, vendors=vendors, engine=_engine(engine, vendors, env), env=env)
 
 
@@ -143,11 +168,11 @@ def ready(start: Path, env: Mapping[str, str]) -> tuple[Path, Literal["loopback"
     Raises: EnvironmentProblemError naming everything that is missing.
     """
     root = find_root(start)
-    vendors = _vendors(env)
+    vendors = vendors_named(env)
     missing = missing_tokens(env)
     if missing:
         lines = "\n".join(f"  {name}: {TOKENS[name]}" for name in missing)
-        raise EnvironmentProblemError(
+        raise MissingTokensError(
             f"environment: {len(missing)} credential{'s are' if len(missing) > 1 else ' is'} missing; nothing was started.\n{lines}\n"
             f"Export them and run the command again. {_without_accounts(root)}"
         )

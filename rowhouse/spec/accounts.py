@@ -12,6 +12,7 @@ from typing import Literal
 from urllib.parse import urlsplit
 
 from rowhouse.spec.model import Catalog, Tenant
+from rowhouse.spec.settings import setting_problems, why_not_store
 
 __all__ = ["BASE_URLS", "TOKENS", "account_problems", "is_loopback", "missing_tokens", "vendors_in"]
 
@@ -25,6 +26,7 @@ BASE_URLS = ("FLY_FLAPS_BASE_URL", "CLOUDFLARE_BASE_URL", "ROWHOUSE_STRIPE_BASE_
 _LOCAL = {"zone": "localhost", "flyOrg": "local", "accessTeam": "local"}
 _LOCAL_REGISTRY = "registry.localhost/"
 _LOCAL_ID = "0" * 24
+_STRIPE_KEYS = ("sk_", "rk_")
 _STORE_KEYS = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY")
 
 
@@ -53,14 +55,22 @@ def missing_tokens(env: Mapping[str, str]) -> list[str]:
 def account_problems(
     file: str, settings: Mapping[str, object], tenants: Sequence[Tenant], catalogs: Sequence[Catalog], env: Mapping[str, str]
 ) -> list[str]:
-    """Everything that speaks against applying; empty when all is well, and always for loopback vendors with a test key.
+    """Everything that speaks against applying; empty when all is well.
 
     Shapes: `file` names the stack's settings for messages; `settings` are its `account:` values without the prefix.
     """
-    problems = _live_key(catalogs, env)
+    problems = [*setting_problems(file, settings), *_live_key(catalogs, env)]
     if vendors_in(env) == "loopback":
         return problems
-    return [*problems, *_local_values(file, settings, tenants), *_store(file, settings, env)]
+    return [*problems, *_key_kind(env), *_local_values(file, settings, tenants), *_store(file, settings, env)]
+
+
+def _key_kind(env: Mapping[str, str]) -> list[str]:
+    key = env.get("STRIPE_API_KEY", "").strip()
+    if not key or key.startswith(_STRIPE_KEYS):
+        return []
+    told = "a publishable key, which changes nothing at Stripe" if key.startswith("pk_") else "no key of Stripe's API"
+    return [f"STRIPE_API_KEY is {told}. Secret keys begin with `sk_`, restricted ones with `rk_`. Export one of these."]
 
 
 def _live_key(catalogs: Sequence[Catalog], env: Mapping[str, str]) -> list[str]:
@@ -104,6 +114,8 @@ def _store(file: str, settings: Mapping[str, object], env: Mapping[str, str]) ->
                 "`account:store: s3://bucket/prefix?endpoint=https://...`."
             )
         ]
+    if env.get("ROWHOUSE_STORE_URL") and (why := why_not_store(store)):
+        return [f"ROWHOUSE_STORE_URL: {why} Correct it."]
     missing = [name for name in _STORE_KEYS if not env.get(name, "").strip()]
     if missing:
         return [f"{' and '.join(missing)}: missing, and {file} keeps routes at {store.split('?')[0]}. Export the bucket's credentials."]

@@ -18,6 +18,7 @@ from rowhouse.spec.placeholders import why_not_filled
 from rowhouse.spec.slug import SLUG_PATTERN, show, why_not_slug
 
 __all__ = [
+    "IMAGE_BY_DIGEST",
     "AbsolutePath",
     "Allowance",
     "Autostop",
@@ -51,7 +52,7 @@ _DOMAIN = rf"({_LABEL}\.)+[a-z]([a-z0-9-]{{0,61}}[a-z0-9])"
 _EMAIL = re.compile(rf"[a-z0-9.!#$%&'*+/=?^_`{{|}}~-]{{1,64}}@{_DOMAIN}", re.ASCII)
 _MEMBER_DOMAIN = re.compile(rf"@{_DOMAIN}", re.ASCII)
 _METER = re.compile(r"[a-z][a-z0-9]*(_[a-z0-9]+)*", re.ASCII)
-_IMAGE = re.compile(r"[a-z0-9]+([._:/-][a-z0-9]+)*@sha256:[0-9a-f]{64}", re.ASCII)
+IMAGE_BY_DIGEST = re.compile(r"[a-z0-9]+([._:/-][a-z0-9]+)*@sha256:[0-9a-f]{64}", re.ASCII)
 _ENV_NAME = re.compile(r"[A-Z_][A-Z0-9_]{0,99}", re.ASCII)
 _SECRET_ENV = re.compile(r"env:[A-Za-z_][A-Za-z0-9_]{0,199}", re.ASCII)
 # Whoever may open a pull request may name a secret: neither the operator's own credentials nor any file of theirs may reach an app
@@ -218,7 +219,7 @@ Email = Annotated[str, BeforeValidator(_check_email), WithJsonSchema({"type": "s
 Member = Annotated[str, BeforeValidator(_check_member), _schema("^[^@\\s]*@[^@\\s]+$", maxLength=254)]
 Image = Annotated[
     str,
-    BeforeValidator(_matching("spec.image", _IMAGE, "`registry.example/app@sha256:<64 hexadecimal digits>`", 300)),
+    BeforeValidator(_matching("spec.image", IMAGE_BY_DIGEST, "`registry.example/app@sha256:<64 hexadecimal digits>`", 300)),
     _schema("^.+@sha256:[0-9a-f]{64}$"),
 ]
 EnvName = Annotated[str, BeforeValidator(_check_env_name), _schema("^[A-Z_][A-Z0-9_]{0,99}$")]

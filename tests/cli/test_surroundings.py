@@ -1,15 +1,21 @@
 """What a command refuses before anything starts."""
 
+import json
+import re
 import socket
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import yaml
+from typer.testing import CliRunner
 
-from rowhouse.cli.guards import check_accounts, refuse_vanished, stack_settings
-from rowhouse.cli.surroundings import EnvironmentProblemError, Surroundings, find_root, surroundings
-from rowhouse.spec import Fleet, load_fleet
+from rowhouse.cli.app import app
+from rowhouse.cli.guards import checked, refuse_vanished, stack_settings
+from rowhouse.cli.surroundings import EnvironmentProblemError, find_root, surroundings
+from rowhouse.spec import load_fleet
 from rowhouse.spec.accounts import account_problems, is_loopback
+from rowhouse.spec.settings import SETTINGS, setting_problems
 
 ROOT = Path(__file__).resolve().parents[2]
 TOKENS = {"FLY_API_TOKEN": "fm2_x", "CLOUDFLARE_API_TOKEN": "c" * 40, "STRIPE_API_KEY": "sk_test_x"}
@@ -27,8 +33,27 @@ def listening() -> Iterator[dict[str, str]]:
         yield {name: f"http://127.0.0.1:{server.getsockname()[1]}" for name in LOOPBACK}
 
 
-def real(**env: str) -> Surroundings:
-    return Surroundings(root=ROOT, vendors="real", engine="embedded", env=env)
+def project(folder: Path, **settings: str) -> Path:
+    """A project of real accounts without any tenant; `settings` beside or instead of good ones, an empty one is left out."""
+    made = {
+        "zone": "example.com",
+        "flyOrg": "acme",
+        "accessTeam": "acme",
+        "cloudflareAccountId": "9f" * 16,
+        "cloudflareZoneId": "8e" * 16,
+        "edgeImage": f"registry.fly.io/acme/edge@sha256:{'1' * 64}",
+        "store": "s3://bucket/rowhouse",
+        **settings,
+    }
+    for name in ("stacks", "tenants", "plans", "apps"):
+        (folder / name).mkdir()
+    (folder / "Pulumi.yaml").write_text("name: rowhouse\nruntime: python\n")
+    lines = "".join(f"  account:{key}: {json.dumps(value)}\n" for key, value in made.items() if value)
+    (folder / "stacks" / "Pulumi.main.yaml").write_text(f"config:\n{lines}")
+    return folder
+
+
+BUCKET = {"AWS_ACCESS_KEY_ID": "a", "AWS_SECRET_ACCESS_KEY": "b"}
 
 
 def test_all_missing_tokens_are_named_in_one_error():
@@ -101,34 +126,63 @@ def test_a_folder_without_a_project_is_refused(tmp_path: Path):
 
 def test_real_vendors_with_the_shipped_settings_are_refused_naming_each():
     with pytest.raises(EnvironmentProblemError) as error:
-        check_accounts(load_fleet(ROOT), real(), "main")
+        checked(ROOT, TOKENS, engine="embedded")
     for key in ("zone", "flyOrg", "accessTeam", "cloudflareAccountId", "cloudflareZoneId", "edgeImage"):
         assert f"account:{key}" in str(error.value)
+    assert "no real host can pull" in str(error.value)
 
 
 def test_real_vendors_need_a_store_that_edge_machines_reach(tmp_path: Path):
-    (tmp_path / "stacks").mkdir()
-    lines = [
-        "zone: example.com",
-        "flyOrg: acme",
-        "accessTeam: acme",
-        "cloudflareAccountId: 9f",
-        "cloudflareZoneId: 8e",
-        "edgeImage: registry.fly.io/e@sha256:1",
-    ]
-    file = tmp_path / "stacks" / "Pulumi.main.yaml"
-    file.write_text("config:\n" + "".join(f"  account:{line}\n" for line in lines))
-    nobody = Fleet((), (), ())
-    where = Surroundings(root=tmp_path, vendors="real", engine="embedded", env={})
+    root = project(tmp_path, store="")
     with pytest.raises(EnvironmentProblemError, match="account:store is a local folder"):
-        check_accounts(nobody, where, "main")
-    file.write_text(file.read_text() + "  account:store: s3://bucket/rowhouse\n")
+        checked(root, TOKENS, engine="embedded")
+    remote = {**TOKENS, "ROWHOUSE_STORE_URL": "s3://bucket/rowhouse"}
     with pytest.raises(EnvironmentProblemError, match="AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY: missing"):
-        check_accounts(nobody, where, "main")
-    credentials = {"AWS_ACCESS_KEY_ID": "a", "AWS_SECRET_ACCESS_KEY": "b"}
-    check_accounts(nobody, Surroundings(root=tmp_path, vendors="real", engine="embedded", env=credentials), "main")
-    with pytest.raises(EnvironmentProblemError, match="no real host can pull"):
-        check_accounts(load_fleet(ROOT), Surroundings(root=tmp_path, vendors="real", engine="embedded", env=credentials), "main")
+        checked(root, remote, engine="embedded")
+    with pytest.raises(EnvironmentProblemError, match="ROWHOUSE_STORE_URL: <account> in it stands for something of yours"):
+        checked(root, {**remote, **BUCKET, "ROWHOUSE_STORE_URL": "s3://bucket?endpoint=https://<account>.example.com"}, engine="embedded")
+    where, fleet = checked(root, {**remote, **BUCKET}, engine="embedded")
+    assert (where.root, where.vendors, fleet.tenants) == (root, "real", ())
+
+
+def test_everything_that_is_wrong_with_tokens_engine_settings_and_files_is_said_at_once(tmp_path: Path):
+    root = project(tmp_path, flyOrg="", flyOrgg="acme", cloudflareZoneId="8e2f...", accessTeam="acme.cloudflareaccess.com")
+    (root / "tenants" / "acme.yaml").write_text("plan: nowhere/pro\n")
+    env = {**TOKENS, **BUCKET, "STRIPE_API_KEY": "pk_test_1", "FLY_API_TOKEN": "", "PATH": ""}
+    with pytest.raises(EnvironmentProblemError) as error:
+        checked(root, env)
+    text = str(error.value)
+    for part in (
+        "1 credential is missing",
+        "FLY_API_TOKEN: ",
+        "engine: no `pulumi` on PATH",
+        "unknown setting 'account:flyOrgg'. Did you mean 'flyOrg'?",
+        "account:cloudflareZoneId: '8e2f...' does not fit. It must be 32 hexadecimal digits",
+        "account:accessTeam: 'acme.cloudflareaccess.com' does not fit",
+        "STRIPE_API_KEY is a publishable key",
+        "tenants/acme.yaml:1:",
+    ):
+        assert part in text, part
+    assert "pk_test_1" not in text
+
+
+def test_a_run_with_wrong_settings_ends_with_2_before_an_engine_starts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    root = project(tmp_path, flyOrg="", flyOrgg="acme")
+    monkeypatch.chdir(root)
+    for verb in ("preview", "up", "refresh", "reconcile"):
+        ran = CliRunner(env={**TOKENS, **BUCKET, **dict.fromkeys(LOOPBACK)}).invoke(
+            app, [verb, *([] if verb == "reconcile" else ["--engine", "embedded"])]
+        )
+        assert (ran.exit_code, ran.stdout) == (2, ""), verb
+        assert "stacks/Pulumi.main.yaml: unknown setting 'account:flyOrgg'. Did you mean 'flyOrg'?" in ran.stderr
+    assert not (root / ".rowhouse").exists()
+
+
+def test_who_has_no_credential_at_all_is_told_only_so():
+    with pytest.raises(EnvironmentProblemError) as error:
+        checked(ROOT, {"PATH": ""}, engine="embedded")
+    assert "3 credentials are missing" in str(error.value)
+    assert "account:" not in str(error.value)
 
 
 @pytest.mark.parametrize("text", ["config: [", "just words", "config: 3", "\x00"])
@@ -141,20 +195,36 @@ def test_settings_that_cannot_be_read_are_one_plain_error(tmp_path: Path, text: 
 
 def test_an_unknown_stack_names_those_there_are():
     with pytest.raises(EnvironmentProblemError, match="Stacks: main"):
-        check_accounts(load_fleet(ROOT), real(), "mian")
+        checked(ROOT, TOKENS, engine="embedded", stack="mian")
 
 
 @pytest.mark.parametrize("key", ["sk_live_x", "rk_live_x"])
 def test_a_live_key_with_example_catalogs_is_refused_even_on_loopback(key: str):
     fleet = load_fleet(ROOT)
-    problems = account_problems("f", {}, fleet.tenants, fleet.catalogs, {**LOOPBACK, "STRIPE_API_KEY": key})
+    problems = account_problems("f", stack_settings(ROOT, "main"), fleet.tenants, fleet.catalogs, {**LOOPBACK, "STRIPE_API_KEY": key})
     assert len(problems) == 1
     assert "plans/aether.yaml" in problems[0]
 
 
 def test_the_shipped_files_are_fine_on_loopback_with_a_test_key():
     fleet = load_fleet(ROOT)
-    assert account_problems("f", {}, fleet.tenants, fleet.catalogs, {**LOOPBACK, "STRIPE_API_KEY": "sk_test_live_"}) == []
+    assert (
+        account_problems("f", stack_settings(ROOT, "main"), fleet.tenants, fleet.catalogs, {**LOOPBACK, "STRIPE_API_KEY": "sk_test_live_"})
+        == []
+    )
+
+
+def test_the_examples_of_the_readme_are_refused_until_they_are_replaced():
+    readme = (ROOT / "README.md").read_text()
+    block = re.search(r"```yaml\n( *config:.*?)```", readme, re.DOTALL)
+    assert block is not None
+    config = yaml.safe_load(block[1])["config"]
+    settings = {key.removeprefix("account:"): value for key, value in config.items()}
+    assert set(settings) == set(SETTINGS)
+    wrong = "\n".join(setting_problems("f", settings))
+    for key in ("cloudflareZoneId", "cloudflareAccountId", "edgeImage", "store"):
+        assert f"f: account:{key}: " in wrong
+    assert wrong.count("\n") == 3
 
 
 def test_a_vanished_file_of_a_tenant_with_data_is_refused():
