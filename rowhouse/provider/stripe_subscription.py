@@ -9,12 +9,11 @@ from __future__ import annotations
 
 from typing import Any, ClassVar, Final
 
-from rowhouse.errors import RowhouseError
 from rowhouse.provider.clients import Clients
 from rowhouse.provider.plan_terms import note_terms, terms_rule
 from rowhouse.provider.stripe_kit import create, idempotency_key, is_ours, metadata_change, metadata_rule, seen_metadata
 from rowhouse.vendors.http import VendorError
-from rowhouse.wire.contract import CheckFailure, Context, Found, InitFailed, Refused
+from rowhouse.wire.contract import CheckFailure, Context, Found, Refused
 from rowhouse.wire.fields import Computed, Declared, Field, Props
 
 __all__ = ["CANCELLED_BY", "Subscription"]
@@ -100,14 +99,17 @@ class Subscription(Declared):
     async def _noted(self, ctx: Context, id: str, inputs: Props, found: Props | None) -> Props:  # noqa: A002
         """The computed outputs, after the terms that Stripe accepted are noted."""
         computed = _NEVER if found is None else _computed(found)
-        ctx.keep(id, self.outputs(inputs, computed))
-        try:
-            await note_terms(self._clients, inputs, created=None if found is None else found.get("created"))
-        except (RowhouseError, Refused) as error:
-            # Without the terms among what is kept, whoever looks next sees that they are still to be noted, a refresh in between or not.
-            kept = {name: value for name, value in inputs.items() if name != "terms"}
-            raise InitFailed(id, self.outputs(kept, computed), [str(error)], kept) from None
+        self._keep(ctx, id, inputs, computed)
+        await note_terms(self._clients, inputs, created=None if found is None else found.get("created"))
         return computed
+
+    def _keep(self, ctx: Context, id: str, inputs: Props, computed: Props) -> None:  # noqa: A002
+        """What is kept if the call ends here, whatever the reason.
+
+        Without the terms: so whoever looks next sees that they are still to be noted, a refresh in between or not.
+        """
+        kept = {name: value for name, value in inputs.items() if name != "terms"}
+        ctx.keep(id, self.outputs(kept, computed), kept)
 
     async def _made(self, ctx: Context, inputs: Props) -> tuple[str, Props | None]:
         """The id, and the subscription where there is one."""
@@ -123,7 +125,7 @@ class Subscription(Declared):
             return (last["id"] if last is not None else f"{_NONE}{inputs['customer']}"), last
         if live is None:
             live = await self._begin(ctx, inputs, ours)
-        ctx.keep(live["id"], self.outputs(inputs, _computed(live)))
+        self._keep(ctx, live["id"], inputs, _computed(live))
         return live["id"], await self._fit(ctx, live, inputs, {})
 
     async def _begin(self, ctx: Context, inputs: Props, ours: list[Props]) -> Props:

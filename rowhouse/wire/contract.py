@@ -90,11 +90,14 @@ class Context:
         self.timeout = timeout
         """Seconds the user allows for this call; 0 when not said."""
         self.cancelled = provider.cancelled
-        self.kept: tuple[str, dict[str, Any]] | None = None
+        self.kept: tuple[str, dict[str, Any], dict[str, Any] | None] | None = None
 
-    def keep(self, id: str, outputs: dict[str, Any]) -> None:  # noqa: A002
-        """Note that this object exists now: if the call fails later, the engine saves it instead of forgetting it."""
-        self.kept = (id, outputs)
+    def keep(self, id: str, outputs: dict[str, Any], inputs: dict[str, Any] | None = None) -> None:  # noqa: A002
+        """Note that this object exists now: if the call fails later, the engine saves it instead of forgetting it.
+
+        Args: inputs: those that are fulfilled already, where it is not all of the call's.
+        """
+        self.kept = (id, outputs, inputs)
 
     def patience(self, default_s: float) -> float:
         """Seconds to wait for readiness: the user's timeout less a margin to report, else `default_s`."""

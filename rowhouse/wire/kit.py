@@ -295,8 +295,8 @@ class Provider(provider_pb2_grpc.ResourceProviderServicer):
 
     async def _fail(self, context: Any, ctx: Context, code: grpc.StatusCode, text: str) -> None:
         if ctx.kept is not None and not ctx.preview:
-            kept_id, outputs = ctx.kept
-            await _abort_partial(context, self.redact, InitFailed(kept_id, outputs, [text]))
+            kept_id, outputs, inputs = ctx.kept
+            await _abort_partial(context, self.redact, InitFailed(kept_id, outputs, [text], inputs))
         await context.abort(code, self.redact(text))
 
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
+import threading
 from datetime import UTC, datetime
 from email.utils import format_datetime
 from pathlib import Path
@@ -14,7 +16,7 @@ import pytest
 from rowhouse.vendors.store import Blob, Store, StoreError, open_store
 from tests.provider.billing_host import MemoryStripe, engine_on_stripe
 from tests.provider.hosts import run
-from tests.provider.support import Engine, Failed
+from tests.provider.support import Engine, Failed, pb
 
 MARKS = {"managed-by": "rowhouse", "project": "shop", "stack": "dev", "tenant": "acme"}
 KIND = "rowhouse:stripe:"
@@ -57,6 +59,19 @@ class BrokenStore:
         if self.broken:
             raise StoreError("the store is full. Make room.")
         return self.store.put(key, data, if_none_match=if_none_match, if_match=if_match)
+
+
+class HangingStore(BrokenStore):
+    """Every write hangs until it is let go, and then does not happen."""
+
+    def __init__(self, store: Store) -> None:
+        super().__init__(store)
+        self.writing, self.let_go = threading.Event(), threading.Event()
+
+    def put(self, key: str, data: bytes, *, if_none_match: bool = False, if_match: str | None = None) -> str:
+        self.writing.set()
+        self.let_go.wait(20)
+        raise StoreError("hung up")
 
 
 @pytest.fixture
@@ -193,6 +208,27 @@ def test_a_store_that_fails_keeps_the_subscription_and_the_next_run_notes_it(sto
             assert caught.value.partial is not None
             assert noted(store) == []
             broken.broken = False
+            await subscribe(engine, terms())
+            assert [note["plan"]["price"] for note in noted(store)] == ["20"]
+            assert len(host.objects["subscriptions"]) == 1
+
+    run(body)
+
+
+def test_cancelled_while_the_store_is_written_the_terms_are_still_to_be_noted_after_a_refresh(store: Store) -> None:
+    async def body() -> None:
+        host, hanging = DatedStripe(), HangingStore(store)
+        async with engine_on_stripe(host, {}, hanging) as engine:
+            applying = asyncio.create_task(subscribe(engine, terms()))
+            assert await asyncio.to_thread(hanging.writing.wait, 20)
+            await engine.stub.Cancel(pb.google_dot_protobuf_dot_empty__pb2.Empty())
+            with pytest.raises(Failed, match="cancelled") as caught:
+                await applying
+            hanging.let_go.set()
+            assert caught.value.partial is not None
+            state = engine.resources
+        async with engine_on_stripe(host, state, store) as engine:
+            assert await engine.refresh("subscription")
             await subscribe(engine, terms())
             assert [note["plan"]["price"] for note in noted(store)] == ["20"]
             assert len(host.objects["subscriptions"]) == 1

@@ -280,6 +280,20 @@ def test_what_was_kept_is_saved_whatever_fails_after_it() -> None:
     drive(body)
 
 
+def test_what_is_not_fulfilled_yet_is_left_out_of_the_inputs_that_are_saved() -> None:
+    async def half(ctx: Context, inputs: Any) -> None:
+        ctx.keep("b7", {"name": "b"}, {"name": "b"})
+        raise ValueError("the lid fell off")
+
+    async def body(engine: Engine, box: Box) -> None:
+        box.behaviour = half
+        with pytest.raises(Failed, match="the lid fell off"):
+            await engine.create("toy:index:Box", "b", {"name": "b", "size": 3})
+        assert engine.resources["b"].inputs == {"name": "b"}
+
+    drive(body)
+
+
 def test_a_failed_start_is_kept_with_its_reasons() -> None:
     async def ill(ctx: Context, inputs: Any) -> None:
         raise InitFailed("b7", {"name": "b"}, ["not healthy", "no answer"])
