@@ -115,14 +115,13 @@ class PulumiDriver:
     async def destroy(self, teller: Teller, review: Review | None = None, *, delete_data: bool = False) -> Outcome:
         """Delete everything; `delete_data` lifts the protection.
 
-        Nothing is deleted when something is protected: the CLI, told to continue on errors, would take the rest away around it.
+        For a stack with nothing protected in it (`guards.refuse_protected`), or with `delete_data`: the CLI, told to continue on errors,
+        takes the rest away around what is protected.
         """
         state = await self.export()
         if not self._exists:
             return Outcome()
         self._refuse_unfinished(state)
-        if not delete_data and (protected := _protected(state)):
-            return Outcome(failures=protected)
         protection = ["--ignore-protect"] if delete_data else []
         if review is not None:
             planned = await self._planned(teller, "destroy", "--preview-only", "--json", *protection)
@@ -271,18 +270,6 @@ def _without(excluded: set[str]) -> list[str]:
 def _is_of_run(failure: Failed) -> bool:
     """Whether a failure is of the run as a whole, not of one resource."""
     return not failure.urn or _STACK_TYPE in failure.urn
-
-
-def _protected(state: dict[str, Any]) -> list[Failed]:
-    return [
-        Failed(
-            str(found["urn"]),
-            f"'{found['urn'].rsplit('::', 1)[-1]}' ({found['type']}) is protected and cannot be deleted; "
-            "take away its `protect` option in a change of its own first if this is meant",
-        )
-        for found in state["deployment"].get("resources") or []
-        if found.get("protect") and not found.get("delete")
-    ]
 
 
 def _hear(outcome: Outcome, teller: Teller, event: dict[str, Any]) -> None:
