@@ -12,7 +12,7 @@ import typer
 
 from rowhouse.cli.local_folder import DEFAULT, LocalFolder
 from rowhouse.cli.output import JsonOption, emit, handled
-from rowhouse.cli.surroundings import find_root
+from rowhouse.cli.surroundings import EnvironmentProblemError, find_root
 
 if TYPE_CHECKING:
     from rowhouse.localcloud.cloud import LocalCloud
@@ -72,9 +72,7 @@ def _announce(folder: LocalFolder, cloud: LocalCloud, *, as_json: bool) -> None:
     if as_json:
         emit({"pid": os.getpid(), "env_file": str(folder.env_file), "env": cloud.env, "urls": cloud.urls})
         return
-    here = Path.cwd()
-    # The stand-ins begin empty; a state remembers those of an earlier time.
-    remembers = any(True for root in (here, *here.parents) for _ in root.glob(".rowhouse/state/*/*"))
+    remembers = _remembers()
     typer.echo(
         f"The local cloud runs: stand-ins of Fly, Cloudflare and Stripe on this machine (process {os.getpid()}).\n"
         f"  login codes arrive at    {cloud.urls['mailbox']}\n"
@@ -83,3 +81,12 @@ def _announce(folder: LocalFolder, cloud: LocalCloud, *, as_json: bool) -> None:
         + ("It begins empty, and there is a state from an earlier time: --refresh makes everything anew.\n" if remembers else "")
         + f"Next, in another terminal: {folder.load} && rowhouse up{' --refresh' if remembers else ''}"
     )
+
+
+def _remembers() -> bool:
+    """Whether the project has a state of an earlier time; the stand-ins begin empty."""
+    try:
+        root = find_root(Path.cwd())
+    except EnvironmentProblemError:  # with --dir it runs anywhere
+        return False
+    return any(root.glob(".rowhouse/state/*/*"))

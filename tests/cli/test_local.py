@@ -16,6 +16,7 @@ from click.testing import Result
 from typer.testing import CliRunner
 
 from rowhouse.cli.app import app
+from rowhouse.cli.local import _remembers
 from rowhouse.cli.local_folder import DEFAULT, LocalFolder
 from rowhouse.cli.surroundings import EnvironmentProblemError, surroundings
 
@@ -127,6 +128,18 @@ def test_what_a_killed_one_left_is_recognised_and_replaced_by_the_next_at_the_sa
     with running(project) as (_, told):
         assert variables(folder) == stale
     assert told.endswith(". .rowhouse/localcloud/env && rowhouse up --refresh\n")
+
+
+def test_the_state_that_a_start_tells_of_is_that_of_this_project_and_of_no_folder_above(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    inside = tmp_path / "project" / "tenants"
+    inside.mkdir(parents=True)
+    monkeypatch.chdir(inside)
+    (tmp_path / ".rowhouse/state/box/main").mkdir(parents=True)
+    assert not _remembers(), "there is no project here"
+    (tmp_path / "project/Pulumi.yaml").touch()
+    assert not _remembers()
+    (tmp_path / "project/.rowhouse/state/box/main").mkdir(parents=True)
+    assert _remembers()
 
 
 def test_ports_that_somebody_else_has_taken_meanwhile_are_not_waited_for(project: Path):
