@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import functools
 import json
 import logging
 import os
-import ssl
 import time
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +14,8 @@ import httpx
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
 from jwt.algorithms import RSAAlgorithm
 from jwt.exceptions import InvalidKeyError
+
+from rowhouse.edge.roots import roots
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -49,7 +49,7 @@ class KeySet:
         self._clock = clock
         self._monotonic = monotonic
         # Not through the environment's proxy: that one leads to the instances' private network.
-        self._client = httpx.AsyncClient(timeout=10.0, trust_env=False, follow_redirects=False, transport=transport, verify=_roots())
+        self._client = httpx.AsyncClient(timeout=10.0, trust_env=False, follow_redirects=False, transport=transport, verify=roots())
         self._keys: dict[str, RSAPublicKey] = {}
         self._asked_at: float | None = None
         self._good_at: float | None = None
@@ -131,12 +131,6 @@ class KeySet:
             temporary.replace(self._file)
         except OSError as exc:
             log.warning("last good keys not written: %s", exc)
-
-
-@functools.cache
-def _roots() -> ssl.SSLContext:
-    """The roots that httpx trusts, read once for a process."""
-    return httpx.create_ssl_context(trust_env=False)
 
 
 def _parse(doc: Any) -> dict[str, RSAPublicKey]:

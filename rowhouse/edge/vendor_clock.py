@@ -9,10 +9,12 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING
 
 import httpx
+
+from rowhouse.edge.roots import roots
+from rowhouse.vendors.http import date_ms
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -44,7 +46,7 @@ class VendorClock:
         self._monotonic = monotonic
         self._anchor: tuple[float, float] | None = None
         """(vendor's time, monotonic time) of the last answer; None where both clocks agree."""
-        self._client = httpx.AsyncClient(timeout=10.0, trust_env=False, follow_redirects=False, transport=transport)
+        self._client = httpx.AsyncClient(timeout=10.0, trust_env=False, follow_redirects=False, transport=transport, verify=roots())
 
     def __call__(self) -> float:
         """Now."""
@@ -56,11 +58,14 @@ class VendorClock:
     async def refresh(self) -> bool:
         """Ask once; False when there was no usable answer, and the last one stays. Never raises."""
         try:
-            answer = await self._client.head(self._url)
-            vendor = parsedate_to_datetime(answer.headers["date"]).timestamp()
-        except (httpx.HTTPError, httpx.InvalidURL, KeyError, ValueError) as exc:
+            heard_ms = date_ms(await self._client.head(self._url))
+        except (httpx.HTTPError, httpx.InvalidURL) as exc:
             log.debug("the vendor's time was not heard: %s", type(exc).__name__)
             return False
+        if heard_ms is None:
+            log.debug("the vendor's answer has no time")
+            return False
+        vendor = heard_ms / 1000
         off = self._clock() - vendor
         if abs(off) > WRONG_S and self._anchor is None:
             log.warning("this machine's clock is %.0f s off the vendor's; notes of use have the vendor's time", off)

@@ -1,4 +1,5 @@
 import asyncio
+import time
 from email.utils import formatdate
 
 import httpx
@@ -40,6 +41,19 @@ def test_a_clock_that_is_right_is_left_alone() -> None:
     made, _ = clock_with([at(999_999)])
     assert asyncio.run(made.refresh())
     assert made() == 1_000_000
+
+
+@pytest.mark.parametrize("zone", ["GMT", "-0000", "+0000"])
+def test_a_date_is_universal_time_however_it_says_so(monkeypatch: pytest.MonkeyPatch, zone: str) -> None:
+    monkeypatch.setenv("TZ", "Asia/Tokyo")
+    time.tzset()
+    try:
+        made, _ = clock_with([at(2_000_000).replace("GMT", zone)])
+        assert asyncio.run(made.refresh())
+        assert made() == 2_000_000
+    finally:
+        monkeypatch.undo()
+        time.tzset()
 
 
 @pytest.mark.parametrize("date", [None, "yesterday", ""])
