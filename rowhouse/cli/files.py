@@ -3,48 +3,83 @@
 from __future__ import annotations
 
 import os
+from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from rowhouse.cli.guards import settings_problems
 from rowhouse.cli.output import EXIT_NOTHING_DONE, JsonOption, data, emit, handled, prose
 from rowhouse.cli.surroundings import EnvironmentProblemError, find_root
-from rowhouse.spec import check_fleet
+from rowhouse.spec import Fleet, Problem
+from rowhouse.spec.accounts import TOKENS
 from rowhouse.spec.load import read_fleet
+from rowhouse.spec.problem import only_errors
+from rowhouse.spec.slug import is_slug, show
+from rowhouse.spec.source import read_folder
 
 __all__ = ["check", "new"]
 
 
 @handled
-def check(as_json: JsonOption = False) -> None:
-    """Check all tenant, plan and app files and say everything that is wrong."""
+def check(
+    stack: Annotated[
+        str,
+        typer.Option(
+            "--stack",
+            "-s",
+            help="Also the settings of this stack; without it those of main, where credentials are set.",
+            envvar="ROWHOUSE_STACK",
+        ),
+    ] = "",
+    as_json: JsonOption = False,
+) -> None:
+    """Check all tenant, plan and app files, and a stack's settings, and say everything that is wrong."""
     root = find_root(Path.cwd())
     fleet, problems = read_fleet(root)
-    errors = [problem for problem in problems if problem.severity == "error"]
+    errors = only_errors(problems)
+    asked = stack or ("main" if any(os.environ.get(name, "").strip() for name in TOKENS) else "")
+    settings = settings_problems(root, fleet, asked, os.environ) if asked else []
     if as_json:
         emit(
             {
-                "ok": not errors,
+                "ok": not errors and not settings,
                 "tenants": len(fleet.tenants),
                 "problems": [
                     {"file": p.file, "line": p.line, "column": p.column, "rule": p.rule, "severity": p.severity, "message": p.message}
                     for p in problems
                 ],
+                "settings": settings,
             }
         )
     else:
         for problem in problems:
             prose.print(str(problem), style="red" if problem.severity == "error" else "yellow", markup=False, soft_wrap=True)
-        instances = sum(len(tenant.instances) for tenant in fleet.tenants)
-        data.print(
-            f"{len(fleet.tenants)} tenants with {instances} instances, {len(fleet.catalogs)} catalogs, {len(fleet.apps)} apps: ",
-            end="",
-            markup=False,
-        )
-        data.print(f"{len(errors)} error{'' if len(errors) == 1 else 's'}" if errors else "all well", markup=False)
-    if errors:
+        for text in settings:
+            prose.print(text, style="red", markup=False, soft_wrap=True)
+        count = len(errors) + len(settings)
+        told = f"{count} error{'' if count == 1 else 's'}" if count else "all well"
+        data.print(f"{_counted(root, fleet, errors)}: {told}", markup=False, soft_wrap=True)
+    if errors or settings:
         raise typer.Exit(EXIT_NOTHING_DONE)
+
+
+def _counted(root: Path, fleet: Fleet, errors: Sequence[Problem]) -> str:
+    """How many files there are of each kind, wrong ones among them and named as such."""
+    instances = sum(len(tenant.instances) for tenant in fleet.tenants)
+    bad_files = {problem.file for problem in errors}
+    wrong = Counter(file.partition("/")[0] for file in bad_files)
+    told = []
+    for folder, word in (("tenants", "tenant"), ("plans", "catalog"), ("apps", "app")):
+        count = len(
+            {source.file for source in read_folder(root, folder)[0]} | {file for file in bad_files if file.startswith(f"{folder}/")}
+        )
+        more = f" with {instances} instance{'' if instances == 1 else 's'}" if folder == "tenants" and not wrong[folder] else ""
+        bad = f" ({wrong[folder]} with errors)" if wrong[folder] else ""
+        told.append(f"{count} {word}{'' if count == 1 else 's'}{more}{bad}")
+    return ", ".join(told)
 
 
 @handled
@@ -56,17 +91,16 @@ def new(
 ) -> None:
     """Write the file of a new tenant, checked; nothing is applied."""
     root = find_root(Path.cwd())
+    file = f"tenants/{tenant}.yaml"
     path = root / "tenants" / f"{tenant}.yaml"
-    if os.sep in tenant or path.parent != root / "tenants":
-        raise EnvironmentProblemError(f"{tenant!r} is no tenant id. Letters a-z, digits and single dashes, a letter first.")
-    if path.exists():
-        raise EnvironmentProblemError(f"tenants/{tenant}.yaml exists already. Edit it, or choose another id.")
+    if is_slug(tenant) and path.exists():
+        raise EnvironmentProblemError(f"{file} exists already. Edit it, or choose another id.")
     owner = f"{{name: {_quoted(name)}, email: {_quoted(email)}}}" if name else f"{{email: {_quoted(email)}}}"
-    path.write_text(f"owner: {owner}\nplan: {_quoted(plan)}\n", encoding="utf-8")
-    mine = [problem for problem in check_fleet(root) if problem.file == f"tenants/{tenant}.yaml" and problem.severity == "error"]
+    text = f"owner: {owner}\nplan: {_quoted(plan)}\n"
+    mine = [problem for problem in read_fleet(root, {tenant: text})[1] if problem.file == file and problem.severity == "error"]
     if mine:
-        path.unlink()
-        raise EnvironmentProblemError("\n".join([f"tenants/{tenant}.yaml was not written:", *(str(problem) for problem in mine)]))
+        raise EnvironmentProblemError("\n".join([f"{show(file)[1:-1]} was not written:", *(str(problem) for problem in mine)]))
+    path.write_text(text, encoding="utf-8")
     data.print(f"tenants/{tenant}.yaml written. `rowhouse preview` shows what it will make.", markup=False)
 
 

@@ -6,10 +6,10 @@ first problem, and does not read a clock, the environment or the network.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 from pydantic import BaseModel
 
@@ -22,7 +22,7 @@ from rowhouse.spec.model import App, Catalog, Fleet, Plan, Tenant
 from rowhouse.spec.problem import Problem, did_you_mean, listed, only_errors, sorted_problems
 from rowhouse.spec.resolve import resolved_app, resolved_catalog, resolved_tenant
 from rowhouse.spec.slug import show
-from rowhouse.spec.source import Source, read_folder
+from rowhouse.spec.source import Source, read_folder, refused_name
 
 __all__ = ["check_fleet", "load_fleet", "read_fleet"]
 
@@ -36,6 +36,8 @@ class _Folder(Generic[M]):
     files: dict[str, M] = field(default_factory=dict)
     sources: dict[str, Source] = field(default_factory=dict)
     problems: list[Problem] = field(default_factory=list)
+    broken: dict[str, dict[str, Any]] = field(default_factory=dict)
+    """What stands in files that hold no model: what they refer to is checked all the same."""
 
 
 def load_fleet(root: Path) -> Fleet:
@@ -51,11 +53,14 @@ def check_fleet(root: Path) -> list[Problem]:
     return read_fleet(root)[1]
 
 
-def read_fleet(root: Path) -> tuple[Fleet, list[Problem]]:
-    """What could be resolved, and every problem. The fleet is complete only when no problem is an error."""
+def read_fleet(root: Path, proposed: Mapping[str, str] | None = None) -> tuple[Fleet, list[Problem]]:
+    """What could be resolved, and every problem. The fleet is complete only when no problem is an error.
+
+    Args: proposed: texts of tenant files, by id, that are not written yet and are checked as if they were.
+    """
     apps = _folder(root, "apps", AppFile)
     catalogs = _folder(root, "plans", CatalogFile)
-    tenants = _folder(root, "tenants", TenantFile)
+    tenants = _folder(root, "tenants", TenantFile, proposed or {})
     places = _Places({"apps": apps.sources, "plans": catalogs.sources, "tenants": tenants.sources})
     problems = [*apps.problems, *catalogs.problems, *tenants.problems]
 
@@ -67,12 +72,13 @@ def read_fleet(root: Path) -> tuple[Fleet, list[Problem]]:
         plan = plans.get(file.plan)
         app_id = file.app or (plan.app if plan is not None else None)
         app = resolved_apps.get(app_id) if app_id is not None else None
-        if plan is None:
-            problems.extend(_unknown_plan(places, slug, file, plans, catalogs))
-        if file.app is not None and app is None and file.app not in apps.sources:
-            problems.append(_unknown_app(places("tenants", slug, ("app",)), file.app, sorted(apps.sources)))
+        problems.extend(_unknown_in_tenant(places, slug, file.plan, file.app, plans, catalogs, apps))
         if plan is not None and app is not None:
             resolved.append(resolved_tenant(slug, file, plan, catalogs.files[plan.catalog], app, apps.files[app.id]))
+    taken = {(problem.file, problem.line, problem.column) for problem in problems}
+    for slug, data in tenants.broken.items():
+        found = _unknown_in_tenant(places, slug, data.get("plan"), data.get("app"), plans, catalogs, apps)
+        problems.extend(problem for problem in found if (problem.file, problem.line, problem.column) not in taken)
     for slug, catalog in catalogs.files.items():
         problems.extend(_unknown_meters(places, slug, catalog))
         if catalog.app not in apps.sources:
@@ -91,10 +97,17 @@ def _values(by_slug: dict[str, T]) -> tuple[T, ...]:
     return tuple(by_slug[slug] for slug in sorted(by_slug))
 
 
-def _folder(root: Path, folder: str, model: type[M]) -> _Folder[M]:
-    """Everything in one folder, files in the order of their ids."""
+def _folder(root: Path, folder: str, model: type[M], proposed: Mapping[str, str] | None = None) -> _Folder[M]:
+    """Everything in one folder, files in the order of their ids; `proposed` as if it stood there too."""
     taken: _Folder[M] = _Folder()
     sources, problems = read_folder(root, folder)
+    for slug, text in (proposed or {}).items():
+        file = f"{folder}/{slug}.yaml"
+        sources.append(Source(slug, file, text))
+        if refused := refused_name(file, slug):
+            problems.append(refused)
+    sources.sort(key=lambda source: source.slug)
+    refused_files = {problem.file for problem in problems}
     taken.problems.extend(problems)
     for source in sources:
         taken.sources[source.slug] = source
@@ -102,11 +115,13 @@ def _folder(root: Path, folder: str, model: type[M]) -> _Folder[M]:
         taken.problems.extend(noted)
         if document is None:
             continue
-        file, wrong = validated(model, document)
+        held, wrong = validated(model, document)
         places = {(problem.line, problem.column) for problem in noted}
         taken.problems.extend(problem for problem in wrong if (problem.line, problem.column) not in places)
-        if file is not None and not noted:
-            taken.files[source.slug] = file
+        if held is not None and not noted and source.file not in refused_files:
+            taken.files[source.slug] = held
+        else:
+            taken.broken[source.slug] = document.data
     # A file that was refused before it was read still exists: what refers to it is not wrong as well.
     for problem in problems:
         slug = problem.file.removeprefix(f"{folder}/").removesuffix(".yaml")
@@ -114,21 +129,37 @@ def _folder(root: Path, folder: str, model: type[M]) -> _Folder[M]:
     return taken
 
 
-def _unknown_plan(places: _Places, slug: str, file: TenantFile, plans: dict[str, Plan], catalogs: _Folder[CatalogFile]) -> list[Problem]:
+def _unknown_in_tenant(
+    places: _Places,
+    slug: str,
+    plan: object,
+    app: object,
+    plans: dict[str, Plan],
+    catalogs: _Folder[CatalogFile],
+    apps: _Folder[AppFile],
+) -> Iterator[Problem]:
+    """A tenant's plan or app does not exist; what is no text is another rule's."""
+    if isinstance(plan, str) and plan not in plans:
+        yield from _unknown_plan(places, slug, plan, plans, catalogs)
+    if isinstance(app, str) and app not in apps.sources:
+        yield _unknown_app(places("tenants", slug, ("app",)), app, sorted(apps.sources))
+
+
+def _unknown_plan(places: _Places, slug: str, ref: str, plans: dict[str, Plan], catalogs: _Folder[CatalogFile]) -> list[Problem]:
     """A tenant's plan does not exist; silent when its catalog's file is itself broken."""
-    catalog, _, name = file.plan.partition("/")
+    catalog, _, name = ref.partition("/")
     if catalog in catalogs.sources and catalog not in catalogs.files:
         return []
     where = places("tenants", slug, ("plan",))
     if catalog in catalogs.files:
         names = sorted(catalogs.files[catalog].plans)
         message = (
-            f"plan {show(file.plan)} is not defined. {did_you_mean(name, names)}Plans of {catalog}: {listed(names)}. "
+            f"plan {show(ref)} is not defined. {did_you_mean(name, names)}Plans of {catalog}: {listed(names)}. "
             f"Add it to plans/{catalog}.yaml or pick one."
         )
     else:
         message = (
-            f"plan {show(file.plan)} is not defined: there is no plans/{catalog}.yaml. {did_you_mean(file.plan, sorted(plans))}"
+            f"plan {show(ref)} is not defined: there is no plans/{catalog}.yaml. {did_you_mean(ref, sorted(plans))}"
             f"Plans: {listed(sorted(plans))}. Add it to plans/ or pick one."
         )
     return [Problem(*where, "plan.unknown", message)]

@@ -15,7 +15,7 @@ from pathlib import Path
 from rowhouse.spec.problem import Problem
 from rowhouse.spec.slug import is_slug, show, why_not_slug
 
-__all__ = ["MAX_FILE_BYTES", "Source", "bad_character", "read_folder"]
+__all__ = ["MAX_FILE_BYTES", "Source", "bad_character", "read_folder", "refused_name"]
 
 MAX_FILE_BYTES = 256 * 1024
 
@@ -87,20 +87,27 @@ def _read(entry: os.DirEntry[str], folder: str) -> Source | Problem:
             f"{show(entry.name)} is not a .yaml file. {hint}Only <id>.yaml, README.md and names that start "
             "with _ may stand here. Rename or move it.",
         )
-    if not is_slug(stem):
-        return Problem(
-            file,
-            1,
-            1,
-            "file.name",
-            f"{show(stem)} cannot be an id: {why_not_slug(stem)}. Ids have lower-case ASCII letters, "
-            "digits and single dashes, at most 39 characters. Rename the file.",
-        )
+    if refused := refused_name(file, stem):
+        return refused
     if not entry.is_file(follow_symlinks=False):
         return Problem(
             file, 1, 1, "file.kind", "this is a link, a folder or a device. Only regular files are read. Put the file itself here."
         )
     return _text(Path(entry.path), stem, file)
+
+
+def refused_name(file: str, stem: str) -> Problem | None:
+    """What is wrong with a file's name without `.yaml`, which is an id; None when nothing is."""
+    if is_slug(stem):
+        return None
+    return Problem(
+        file,
+        1,
+        1,
+        "file.name",
+        f"{show(stem)} cannot be an id: {why_not_slug(stem)}. Ids have lower-case ASCII letters, "
+        "digits and single dashes, at most 39 characters. Rename the file.",
+    )
 
 
 def _text(path: Path, slug: str, file: str) -> Source | Problem:

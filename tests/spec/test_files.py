@@ -285,3 +285,13 @@ def test_a_file_whose_yaml_is_wrong_is_in_no_fleet(tmp_path: Path):
     fleet, problems = read_fleet(project(tmp_path, tenants__acme=with_owner("state: active\nstate: purge\n")))
     assert [problem.rule for problem in problems] == ["yaml.duplicate-key"]
     assert fleet.tenants == ()
+
+
+def test_a_misspelt_key_and_a_plan_and_an_app_that_do_not_exist_are_told_together(tmp_path: Path):
+    problems = problems_of(tmp_path, tenants__acme="owner: {email: a@acme.example}\nplan: aether/prro\nmemebrs: []\napp: notebok\n")
+    assert [(problem.rule, problem.line) for problem in problems] == [("plan.unknown", 2), ("spec.unknown-key", 3), ("app.unknown", 4)]
+
+
+def test_a_plan_that_is_no_plan_at_all_is_one_mistake(tmp_path: Path):
+    assert tenant_problem(tmp_path, "owner: {email: a@acme.example}\nplan: Aether Pro\n").rule == "spec.value"
+    assert tenant_problem(tmp_path, "owner: {email: a@acme.example}\nplan: 3\n").rule == "spec.value"
