@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import errno
 import logging
 import os
 import signal
@@ -35,6 +36,8 @@ __all__ = ["main", "running"]
 log = logging.getLogger("rowhouse.edge")
 
 FIRST_LOOK_S = 5.0
+_NO_IPV6 = frozenset((errno.EAFNOSUPPORT, errno.EADDRNOTAVAIL))
+"""What Linux says of `::` without IPv6: not in the kernel, or switched off. All addresses are then those of IPv4."""
 
 
 @contextlib.asynccontextmanager
@@ -42,14 +45,24 @@ async def running(
     settings: Settings, store: Store, *, stop: asyncio.Event | None = None, clock: Callable[[], float] = time.time
 ) -> AsyncIterator[tuple[int, Directory]]:
     """Serve while the context is open; yields (port, directory). Leaving it drains, ends and writes the last notes."""
-    sock = _bind(settings.host, settings.port, "ROWHOUSE_GATEWAY")
-    checked = None
-    if settings.health_port is not None:
-        try:
-            checked = _bind(settings.health_host, settings.health_port, "ROWHOUSE_GATEWAY_HEALTH")
-        except GatewayError:
-            sock.close()
-            raise
+    with contextlib.ExitStack() as sockets:
+        sock = sockets.enter_context(_bind(settings.host, settings.port, "ROWHOUSE_GATEWAY"))
+        checked = None
+        if settings.health_port is not None:
+            checked = sockets.enter_context(_bind(settings.health_host, settings.health_port, "ROWHOUSE_GATEWAY_HEALTH"))
+        async with _serving(settings, store, sock, checked, stop, clock) as directory:
+            yield sock.getsockname()[1], directory
+
+
+@contextlib.asynccontextmanager
+async def _serving(
+    settings: Settings,
+    store: Store,
+    sock: socket.socket,
+    checked: socket.socket | None,
+    stop: asyncio.Event | None,
+    clock: Callable[[], float],
+) -> AsyncIterator[Directory]:
     directory = Directory(store, settings.cache, clock=clock)
     keys = KeySet(settings.certs_url, settings.cache)  # how old its copy is, is a matter of real time
     timed = VendorClock(settings.certs_url, clock=clock)
@@ -82,7 +95,7 @@ async def running(
         if stop is not None:
             serving.add_done_callback(lambda _task: stop.set())
         async with answering(checked, health, lambda: not server.should_exit) if checked else contextlib.nullcontext():
-            yield sock.getsockname()[1], directory
+            yield directory
     finally:
         server.should_exit = True
         await asyncio.gather(serving, return_exceptions=True)
@@ -96,7 +109,6 @@ async def running(
         await counters.flush()
         await keys.close()
         await timed.close()
-        sock.close()
 
 
 def main() -> int:
@@ -132,6 +144,15 @@ async def _serve(settings: Settings, store: Store, clock: Callable[[], float]) -
 
 
 def _bind(host: str, port: int, setting: str) -> socket.socket:
+    try:
+        return _listening(host, port)
+    except OSError as exc:
+        if host == "::" and exc.errno in _NO_IPV6:
+            return _bind("0.0.0.0", port, setting)
+        raise GatewayError(f"cannot listen on {host}:{port}: {exc.strerror}. Set {setting}_HOST and {setting}_PORT.") from exc
+
+
+def _listening(host: str, port: int) -> socket.socket:
     # asyncio switches Nagle's delay (40 ms an answer) off only on sockets that name their protocol.
     sock = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     try:
@@ -140,7 +161,7 @@ def _bind(host: str, port: int, setting: str) -> socket.socket:
             sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)
         sock.bind((host, port))
         sock.listen(1024)
-    except OSError as exc:
+    except OSError:
         sock.close()
-        raise GatewayError(f"cannot listen on {host}:{port}: {exc.strerror}. Set {setting}_HOST and {setting}_PORT.") from exc
+        raise
     return sock

@@ -4,18 +4,21 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import errno
 import socket
 from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from rowhouse.edge.health import AT_ONCE, Health, answering
 from rowhouse.edge.keys import KeySet
 from rowhouse.edge.routes import Directory
+from rowhouse.edge.service import _bind
 from rowhouse.edge.settings import GatewayError, Settings
 from rowhouse.vendors.store_file import FileStore
-from tests.edge.support import Publisher, listening, route, world
+from tests.edge.support import Publisher, listening, route, until, world
 
 
 class Desk:
@@ -119,6 +122,60 @@ def test_a_taken_port_is_named_with_its_setting_and_nothing_stays_open(tmp_path:
 
     with socket.create_server(("127.0.0.1", 0)) as taken, pytest.raises(GatewayError, match="Set ROWHOUSE_GATEWAY_HEALTH_HOST and"):
         asyncio.run(run(taken.getsockname()[1]))
+
+
+class WithoutIPv6(socket.socket):
+    """As on a host whose kernel has no IPv6."""
+
+    def __init__(self, family: int = -1, *args: Any, **kwargs: Any) -> None:
+        if family == socket.AF_INET6:
+            raise OSError(errno.EAFNOSUPPORT, "Address family not supported by protocol")
+        super().__init__(family, *args, **kwargs)
+
+
+class IPv6SwitchedOff(socket.socket):
+    """As on a host whose IPv6 is disabled."""
+
+    def bind(self, address: Any) -> None:
+        if self.family == socket.AF_INET6:
+            raise OSError(errno.EADDRNOTAVAIL, "Cannot assign requested address")
+        super().bind(address)
+
+
+@pytest.mark.parametrize("kind", [WithoutIPv6, IPv6SwitchedOff])
+def test_a_host_without_ipv6_listens_on_all_addresses_of_the_other_kind(monkeypatch: pytest.MonkeyPatch, kind: type[socket.socket]) -> None:
+    monkeypatch.setattr(socket, "socket", kind)
+    with _bind("::", 0, "ROWHOUSE_GATEWAY_HEALTH") as sock:
+        assert sock.getsockname()[0] == "0.0.0.0"
+    with pytest.raises(GatewayError, match="cannot listen on ::1:0: "):
+        _bind("::1", 0, "ROWHOUSE_GATEWAY_HEALTH")
+
+
+def test_a_gateway_that_is_stopped_while_it_starts_leaves_no_port_open(tmp_path: Path) -> None:
+    async def run(silent: int, port: int) -> None:
+        async def start() -> None:
+            async with world(tmp_path, health_port=port, certs_url=f"http://127.0.0.1:{silent}/certs"):
+                raise AssertionError
+
+        starting = asyncio.create_task(start())
+        await until(lambda: _is_taken(port))
+        starting.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await starting
+        assert not _is_taken(port)
+
+    with socket.create_server(("127.0.0.1", 0)) as silent:  # takes the question for the keys, and never answers
+        with socket.create_server(("127.0.0.1", 0)) as probe:
+            port = probe.getsockname()[1]
+        asyncio.run(run(silent.getsockname()[1], port))
+
+
+def _is_taken(port: int) -> bool:
+    try:
+        socket.create_server(("127.0.0.1", port)).close()
+    except OSError:
+        return True
+    return False
 
 
 def test_the_port_is_opened_only_where_the_settings_say_so() -> None:
