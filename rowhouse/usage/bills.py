@@ -45,6 +45,8 @@ __all__ = [
 
 Progress = Callable[[str], None]
 """Told what is being done now, in a word or two."""
+Meter = Callable[["duckdb.DuckDBPyConnection", Window], Sequence[SegmentUsage]]
+"""From the table `entries` to what every tenant used in a period."""
 _OPENING: Final = "opening"
 
 
@@ -130,12 +132,14 @@ def bills_in(
     return bills_from(connection, period, fleet, ledger=ledger, progress=progress)
 
 
-def load(ledger: Ledger, connection: duckdb.DuckDBPyConnection, period: Window) -> None:
-    """Make the table `entries` with all that a period's bills need."""
+def load(ledger: Ledger, connection: duckdb.DuckDBPyConnection, period: Window) -> str | None:
+    """Make the table `entries` with all that a period's bills need; since which month that is, None for all."""
     month = month_of(period.start)
     ledger.table(connection, since=month)
-    if not _is_opened(connection, period):
-        ledger.table(connection)
+    if _is_opened(connection, period):
+        return month
+    ledger.table(connection)
+    return None
 
 
 def bills_from(
@@ -145,11 +149,12 @@ def bills_from(
     *,
     ledger: Ledger | None = None,
     progress: Progress = lambda _what: None,
+    meter: Meter = usage,
 ) -> tuple[list[Bill], Context]:
     """The same from a connection that has the table `entries`."""
     lots, failed = _lots(connection, period, progress)
     progress(f"metering {month_of(period.start)}")
-    by_tenant = _by_tenant(usage(connection, period))
+    by_tenant = _by_tenant(meter(connection, period))
     progress("rating")
     bills = []
     for tenant, segments in by_tenant.items():

@@ -205,9 +205,9 @@ class Ledger:
         """Every object that was edited, cut off, taken out, moved or added, by its key; empty when all is as it was written."""
         return list(examine(self.store, self.cell).faults)
 
-    def stand(self, months: Collection[str] | None = None) -> dict[str, dict[str, str]]:
-        """Source to the windows of its segments of these months (all when None) to their SHA-256. Raises: LedgerError as `read` does."""
-        return {source: {link.header.window: link.sha256 for link in self._reader.links(source, months, None)} for source in SOURCES}
+    def stand(self, months: Collection[str] | None = None, *, since: str | None = None) -> dict[str, dict[str, str]]:
+        """Source to the windows of its segments of these months, or since one, to their SHA-256. Raises: LedgerError as `read` does."""
+        return {source: {link.header.window: link.sha256 for link in self._reader.links(source, months, since)} for source in SOURCES}
 
     def table(
         self,

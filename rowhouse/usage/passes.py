@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from rowhouse.errors import RowhouseError
 from rowhouse.spec.model import Fleet
@@ -20,7 +20,8 @@ from rowhouse.usage.close_log import CloseLog, is_frozen
 from rowhouse.usage.entries import Entry, LedgerError
 from rowhouse.usage.intake import collect
 from rowhouse.usage.ledger import Appended, Ledger
-from rowhouse.usage.model import Bill, Window, written_instant
+from rowhouse.usage.meter import usage
+from rowhouse.usage.model import Bill, SegmentUsage, Window, written_instant
 from rowhouse.usage.observations import Completeness, Finding, Observations, Source
 from rowhouse.usage.observe import observe
 from rowhouse.usage.opening import carried
@@ -30,6 +31,9 @@ from rowhouse.usage.segments import month_of as month_of_window
 from rowhouse.usage.segments import window_of
 from rowhouse.usage.sent import Key, Sent, sent_from_table
 from rowhouse.usage.sink import Sink, Trouble
+
+if TYPE_CHECKING:
+    import duckdb
 
 __all__ = ["NoTimeError", "PassResult", "Pipeline", "reconcile"]
 
@@ -166,12 +170,18 @@ class Pipeline:
 
     # -- money --------------------------------------------------------------------------------------------------------------------------
 
-    def read(self, month: str) -> tuple[list[Bill], Context]:
-        """One month's bills as of what is remembered."""
+    def read(self, month: str, *, quick: bool = False) -> tuple[list[Bill], Context]:
+        """One month's bills as of what is remembered; quick: from a rollup where there is one, with what came since."""
         connection = connect()
         period = Window.month(month)
-        load(self.ledger, connection, period)
-        return bills_from(connection, period, self.fleet, ledger=self.ledger, progress=self.progress)
+        since = load(self.ledger, connection, period)
+
+        from rowhouse.usage.rollup import metered  # only who makes a pass waits for DuckDB to load
+
+        def meter(connection: duckdb.DuckDBPyConnection, period: Window) -> list[SegmentUsage]:
+            return metered(self.ledger, connection, period, since) if quick else usage(connection, period)
+
+        return bills_from(connection, period, self.fleet, ledger=self.ledger, progress=self.progress, meter=meter)
 
     async def record(self, entries: Sequence[Entry]) -> None:
         """Write entries of the billing sink down before anything else happens."""
@@ -238,7 +248,7 @@ async def reconcile(pipeline: Pipeline) -> PassResult:
     result = PassResult(now, month, remembered, seen.completeness, seen.findings, seen.machine_clock_off_s, calls=seen.calls)
     if not remembered:
         return result
-    bills, context = await asyncio.to_thread(pipeline.read, month)
+    bills, context = await asyncio.to_thread(pipeline.read, month, quick=True)
     result.bills, result.fresh = bills, context.fresh
     result.troubles += [Trouble(tenant, reason) for tenant, reason in sorted(context.failed.items())]
     await _tell(pipeline, month, bills, context, result)
@@ -261,7 +271,7 @@ async def _tell(pipeline: Pipeline, month: str, bills: Sequence[Bill], context: 
         result.troubles += told
         watermark = context.fresh.watermark or 0
         if not is_frozen(log, before) and _began_before(context):
-            late, _ = await asyncio.to_thread(pipeline.read, before)
+            late, _ = await asyncio.to_thread(pipeline.read, before, quick=True)
             # What was sent of that month stands in its own part of the ledger; without it a correction would take a second that is taken.
             await _push(pipeline, late, watermark, await asyncio.to_thread(pipeline.sent, before), result)
         if not is_frozen(log, month):

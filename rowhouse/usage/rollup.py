@@ -15,11 +15,12 @@ damaged one is seen. Columns: `part` (head, cut, span, storage, counted, mark) a
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import re
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
@@ -29,15 +30,19 @@ import duckdb
 from rowhouse.usage.ledger import Ledger
 from rowhouse.usage.meter import usage
 from rowhouse.usage.meter_folds import LISTED, Outdated
-from rowhouse.usage.model import HOUR_MS, SegmentUsage, Window
+from rowhouse.usage.model import HOUR_MS, SegmentUsage, Window, milliseconds
 from rowhouse.usage.opening import selects
+from rowhouse.usage.segments import stamp_of
 from rowhouse.vendors.store import Store
 
-__all__ = ["SETTLED_MS", "Covers", "Stand", "covers_of", "fold", "metered", "store_rollup", "take_up"]
+__all__ = ["SETTLED_MS", "WORTH_ROWS", "Covers", "Stand", "covers_of", "fold", "metered", "store_rollup", "take_up"]
 
 SETTLED_MS: Final = 48 * HOUR_MS
 """What is older than this, counted from the last word of any list, is not expected to be spoken of again."""
 
+WORTH_ROWS: Final = 200_000
+"""Fewer entries are metered whole in well under a second."""
+_DAY_MS: Final = 24 * HOUR_MS
 _VERSION: Final = 1
 _EVENTS: Final = 4
 """How many of a machine's last events are kept beside those of its last list: lists are told from the last known event on, and one that
@@ -187,21 +192,39 @@ def covers_of(stand: Stand) -> Covers:
     return {source: {"window": max(windows), "sha256": windows[max(windows)]} for source, windows in stand.items() if windows}
 
 
-def metered(ledger: Ledger, connection: duckdb.DuckDBPyConnection, period: Window, months: Sequence[str]) -> list[SegmentUsage]:
-    """What every tenant used in a period, by the ledger's entries of these months, as quickly as a rollup allows.
+def metered(
+    ledger: Ledger, connection: duckdb.DuckDBPyConnection, period: Window, since: str | None, *, worth: int = WORTH_ROWS
+) -> list[SegmentUsage]:
+    """What every tenant used in a period, as quickly as a rollup allows, and a new rollup once a day.
 
-    Leaves the table `entries` with all of them, and what `usage` leaves. Raises: as `Ledger.table` does, StoreError.
+    The connection has the table `entries` of the ledger since that month. What `usage` leaves is left, its runs cut once where a rollup
+    was used. Args: worth: with fewer rows than these the whole is read, which is quick enough.
+    Raises: as `Ledger.table` does, StoreError.
     """
-    ledger.table(connection, "entries", months=months)
-    stand = ledger.stand(months)
+    [(rows,)] = connection.execute("SELECT count(*) FROM entries").fetchall()
+    if rows < worth:
+        return usage(connection, period)
+    stand = ledger.stand(since=since)
     covers = take_up(ledger.store, ledger.cell, period, connection, stand)
-    if covers is not None:
-        ledger.table(connection, "fresh", months=months, after={source: last["window"] for source, last in covers.items()})
-        try:
+    if covers is not None and not _is_old(covers, stand):
+        ledger.table(connection, "fresh", since=since, after={source: last["window"] for source, last in covers.items()})
+        with contextlib.suppress(Outdated):
             return usage(connection, period, rollup="rollup", fresh="fresh")
-        except Outdated:
-            pass
-    return usage(connection, period)
+    found = usage(connection, period)
+    if fold(connection, period) is not None:
+        store_rollup(ledger.store, ledger.cell, period, connection, covers_of(stand))
+    return found
+
+
+def _is_old(covers: Covers, stand: Stand) -> bool:
+    """Whether more than a day came since."""
+    covered = max(last["window"] for last in covers.values())
+    latest = max((window for windows in stand.values() for window in windows), default=covered)
+    return _at(latest) - _at(covered) > _DAY_MS
+
+
+def _at(window: str) -> int:
+    return milliseconds(datetime.strptime(stamp_of(window), "%Y%m%dT%H%M%SZ").replace(tzinfo=UTC))
 
 
 def _prefix(cell: str, period: Window) -> str:

@@ -133,6 +133,13 @@ def taken_up(ledger):
     return take_up(ledger.store, "main", MONTH, connection, ledger.stand(MONTHS))
 
 
+def quickly(ledger, connection=None, *, worth=0):
+    """As a pass meters: the table is there."""
+    connection = connection or metering.connect()
+    ledger.table(connection, since=MONTHS[0])
+    return metered(ledger, connection, MONTH, MONTHS[0], worth=worth)
+
+
 def by_whole(ledger):
     connection = metering.connect()
     ledger.table(connection, months=MONTHS)
@@ -143,7 +150,7 @@ def test_a_pass_takes_the_rollup_up_and_reads_only_what_came_since(ledger):
     assert rolled(ledger).startswith("derived/main/2026-11/20261105T230000Z-")
     written(ledger, [(120, [poll(120, "running", 2)]), (121, [poll(121, "running", 2)])])
     connection = metering.connect()
-    found = metered(ledger, connection, MONTH, MONTHS)
+    found = quickly(ledger, connection)
     assert connection.execute("SELECT count(*) FROM fresh").fetchone() == (2,)
     assert found == by_whole(ledger)
     assert found[0].running_ms == 119 * HOUR - 10 * 60_000
@@ -152,14 +159,14 @@ def test_a_pass_takes_the_rollup_up_and_reads_only_what_came_since(ledger):
 def test_what_comes_late_and_changes_the_past_is_metered_from_the_whole(ledger):
     rolled(ledger)
     written(ledger, [(120, [event(5, "stopped"), event(6, "running"), heard(0, 120, 4)])])
-    found = metered(ledger, metering.connect(), MONTH, MONTHS)
+    found = quickly(ledger)
     assert found == by_whole(ledger)
     assert found[0].running_ms < 119 * HOUR
 
 
 def test_without_a_rollup_the_whole_is_metered(ledger):
     assert taken_up(ledger) is None
-    assert metered(ledger, metering.connect(), MONTH, MONTHS) == by_whole(ledger)
+    assert quickly(ledger) == by_whole(ledger)
 
 
 def test_a_damaged_rollup_is_not_used(ledger):
@@ -167,7 +174,7 @@ def test_a_damaged_rollup_is_not_used(ledger):
     data = ledger.store.get(key).data
     ledger.store.put(key, data[: len(data) // 2] + b"x" + data[len(data) // 2 + 1 :])
     assert taken_up(ledger) is None
-    assert metered(ledger, metering.connect(), MONTH, MONTHS) == by_whole(ledger)
+    assert quickly(ledger) == by_whole(ledger)
 
 
 @pytest.mark.parametrize("data", [b"", b"PAR1 and no more", b"{}"])
@@ -182,13 +189,34 @@ def test_a_rollup_of_another_ledger_is_not_used(ledger, tmp_path):
     written(other, [*list(told())[:-1], (119, [poll(119, "stopped", 118)])])
     other.store.put(key, ledger.store.get(key).data)
     assert taken_up(other) is None
-    assert metered(other, metering.connect(), MONTH, MONTHS) == by_whole(other)
+    assert quickly(other) == by_whole(other)
 
 
 def test_the_newest_rollup_that_can_be_used_is_used(ledger):
     first = rolled(ledger)
     ledger.store.put(first.replace("05T23", "06T23"), b"not one")
     assert taken_up(ledger) == covers_of(ledger.stand(MONTHS))
+
+
+def rollups(ledger):
+    return [key for key, _ in ledger.store.list("derived/")]
+
+
+def test_a_pass_over_many_entries_leaves_a_rollup_and_the_next_one_of_that_day_none(ledger):
+    assert quickly(ledger, worth=10_000) == by_whole(ledger)
+    assert rollups(ledger) == []
+    assert quickly(ledger) == by_whole(ledger)
+    assert len(rollups(ledger)) == 1
+    written(ledger, [(120, [poll(120, "running", 2)])])
+    assert quickly(ledger) == by_whole(ledger)
+    assert len(rollups(ledger)) == 1
+
+
+def test_a_rollup_is_made_anew_after_a_day(ledger):
+    quickly(ledger)
+    written(ledger, [(145, [poll(145, "running", 2)])])
+    assert quickly(ledger) == by_whole(ledger)
+    assert len(rollups(ledger)) == 2
 
 
 def test_nothing_is_folded_before_it_is_two_days_old(tmp_path):
