@@ -43,6 +43,8 @@ _VERSION: Final = 1
 _WINDOW: Final = re.compile(r"^(\d{8}T\d{6}Z)(-[0-9a-f]{12})?$")
 _MONTH: Final = re.compile(r"^\d{4}-(0[1-9]|1[0-2])$")
 _STAMP: Final = "%Y%m%dT%H%M%SZ"
+_PARTS: Final = ((0, 4), (4, 6), (6, 8), (9, 11), (11, 13), (13, 15))
+"""Of a stamp: year, month, day, hour, minute, second."""
 _GZIP_START: Final = b"\x1f\x8b\x08\x00\x00\x00\x00\x00\x00\xff"
 """No name, no time, no system: nothing about where it was written."""
 _LEVEL: Final = 1
@@ -228,8 +230,10 @@ def _text(seconds: int) -> str:
 
 
 def _is_time(stamp: str) -> bool:
+    """Asked for every segment of a month at every pass, so without `strptime`, which is thirty times slower."""
     try:
-        datetime.strptime(stamp, _STAMP).replace(tzinfo=UTC)
+        year, month, day, hour, minute, second = (int(stamp[a:b]) for a, b in _PARTS)
+        datetime(year, month, day, hour, minute, second, tzinfo=UTC)
     except ValueError:
         return False
     return True

@@ -1,17 +1,18 @@
 """The ledger's entries as a table of DuckDB, quickly.
 
-Does: turn each day of a chain into one Parquet file of this machine, once, and put all of them together. Does not: keep anything that
-could not be made again from the segments.
+Does: turn each day of a chain into one Parquet file of this machine, once, and put all of them together; small days of a month share one
+file, because a file costs more to open than a few thousand rows to read. Does not: keep anything that could not be made again from the
+segments.
 """
 
 from __future__ import annotations
 
 import contextlib
 import secrets
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import groupby
 from pathlib import Path
-from typing import Final
+from typing import Final, Self
 
 import duckdb
 
@@ -42,6 +43,8 @@ _IN_MEMORY: Final = 500_000
 """More rows than this stay in their files, and are read column by column."""
 _KEPT: Final = 3
 """Files of one day that are kept while the day grows, for those who are reading."""
+_SMALL: Final = 5000
+"""Rows of a day that goes into its month's file: that one is made anew each day from the segments."""
 
 
 def make_table(
@@ -55,10 +58,8 @@ def make_table(
 
     Raises: LedgerError naming the segment that DuckDB cannot read.
     """
-    files: list[Path] = []
-    for source, links in chains.items():
-        for day, group in groupby(links, key=lambda link: link.header.window[:8]):
-            files.append(_day_file(source, day, list(group), path_of, folder))
+    with _Maker(path_of, folder) as maker:
+        files = [maker.file(source, name, links) for source, chain in chains.items() for name, links in _stretches(chain)]
     rows = sum(link.header.n for links in chains.values() for link in links)
     _drop(connection, name)
     if not files:
@@ -70,45 +71,77 @@ def make_table(
     return rows
 
 
-def _day_file(source: str, day: str, links: Sequence[Link], path_of: Callable[[Link], Path], folder: Path) -> Path:
-    """The Parquet file of one day of a chain, made where it is missing."""
-    name = sha256_of("".join(link.sha256 for link in links).encode())[:32]
-    days = folder / "days"
-    path = days / f"{source}-{day}-{name}.parquet"
-    if path.exists():
+def _stretches(links: Sequence[Link]) -> Iterator[tuple[str, Sequence[Link]]]:
+    """A chain cut into what makes one file each, and its name: a month's small days that are over, and each other day."""
+    last = links[-1].header.window[:8] if links else ""
+    for month, of_month in groupby(links, key=lambda link: link.header.window[:6]):
+        days = [(day, list(group)) for day, group in groupby(of_month, key=lambda link: link.header.window[:8])]
+        over: list[Link] = []
+        if not days[0][1][0].header.after.startswith(month):  # a list that begins within a month is somebody's own choice, and changes
+            over = [link for day, group in days if day != last and _rows(group) <= _SMALL for link in group]
+            days = [(day, group) for day, group in days if day == last or _rows(group) > _SMALL]
+        if over:
+            yield month, over
+        yield from days
+
+
+def _rows(links: Iterable[Link]) -> int:
+    return sum(link.header.n for link in links)
+
+
+class _Maker:
+    """Makes files of stretches where they are missing, all with one database of its own."""
+
+    def __init__(self, path_of: Callable[[Link], Path], folder: Path) -> None:
+        self._path_of, self._days = path_of, folder / "days"
+        self._connection: duckdb.DuckDBPyConnection | None = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_exc: object) -> None:
+        if self._connection is not None:
+            self._connection.close()
+
+    def file(self, source: str, name: str, links: Sequence[Link]) -> Path:
+        """The Parquet file of one stretch of a chain."""
+        hashed = sha256_of("".join(link.sha256 for link in links).encode())[:32]
+        path = self._days / f"{source}-{name}-{hashed}.parquet"
+        if path.exists():
+            return path
+        temporary = self._days / f".{path.name}.{secrets.token_hex(6)}"
+        try:
+            self._days.mkdir(parents=True, exist_ok=True)
+            self._convert(source, [self._path_of(link) for link in links], temporary, _rows(links))
+            older = sorted(self._days.glob(f"{source}-{name}-*.parquet"), key=lambda file: file.stat().st_mtime_ns)
+            temporary.replace(path)
+            for file in older[: -_KEPT + 1]:
+                file.unlink(missing_ok=True)
+        except (duckdb.Error, OSError) as exc:
+            raise LedgerError(
+                f"the ledger's segments {links[0].key} to {links[-1].key} cannot be put into a table in the cache {self._days}: {exc}. "
+                "The ledger is as it was: make room there, or run `rowhouse ledger verify`."
+            ) from exc
+        finally:
+            with contextlib.suppress(OSError):
+                temporary.unlink()
         return path
-    temporary = days / f".{path.name}.{secrets.token_hex(6)}"
-    try:
-        days.mkdir(parents=True, exist_ok=True)
-        _convert(source, [path_of(link) for link in links], temporary, sum(link.header.n for link in links))
-        older = sorted(days.glob(f"{source}-{day}-*.parquet"), key=lambda file: file.stat().st_mtime_ns)
-        temporary.replace(path)
-        for file in older[: -_KEPT + 1]:
-            file.unlink(missing_ok=True)
-    except (duckdb.Error, OSError) as exc:
-        raise LedgerError(
-            f"the ledger's segments {links[0].key} to {links[-1].key} cannot be put into a table in the cache {days}: {exc}. "
-            "The ledger is as it was: make room there, or run `rowhouse ledger verify`."
-        ) from exc
-    finally:
-        with contextlib.suppress(OSError):
-            temporary.unlink()
-    return path
 
-
-def _convert(source: str, files: Sequence[Path], path: Path, rows: int) -> None:
-    columns = ", ".join(f"\"{name}\": '{kind}'" for name, kind in _READ.items())
-    names = ", ".join(f'"{name}"' for name in _READ)
-    options = f"format = 'newline_delimited', compression = 'gzip', maximum_object_size = {_LONGEST}, columns = {{{columns}}}"
-    with duckdb.connect() as connection:
-        connection.execute("SET preserve_insertion_order = false")
+    def _convert(self, source: str, files: Sequence[Path], path: Path, rows: int) -> None:
+        columns = ", ".join(f"\"{name}\": '{kind}'" for name, kind in _READ.items())
+        names = ", ".join(f'"{name}"' for name in _READ)
+        options = f"format = 'newline_delimited', compression = 'gzip', maximum_object_size = {_LONGEST}, columns = {{{columns}}}"
+        if self._connection is None:
+            self._connection = duckdb.connect()
+            self._connection.execute("SET preserve_insertion_order = false")
         # The header line has none of the columns; `kind` is what every entry has.
         chosen = f"SELECT '{source}' AS source, {names} FROM read_json({_listed(files)}, {options}) WHERE kind IS NOT NULL"
-        done = connection.execute(f"COPY ({chosen}) TO {_text(path)} (FORMAT parquet, COMPRESSION snappy)").fetchone()
-    if done is None or done[0] != rows:
-        raise LedgerError(
-            f"{done and done[0]} entries were read of {files[0]} and others, and their headers say {rows}. Run `rowhouse ledger verify`."
-        )
+        done = self._connection.execute(f"COPY ({chosen}) TO {_text(path)} (FORMAT parquet, COMPRESSION snappy)").fetchone()
+        if done is None or done[0] != rows:
+            read = done and done[0]
+            raise LedgerError(
+                f"{read} entries were read of {files[0]} and others, and their headers say {rows}. Run `rowhouse ledger verify`."
+            )
 
 
 def _drop(connection: duckdb.DuckDBPyConnection, name: str) -> None:
