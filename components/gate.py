@@ -36,6 +36,8 @@ class GateArgs:
 
     cell: Cell
     tenant: str
+    owner_name: str
+    """What the login page calls the tenant."""
     instance: str
     hostname: str
     policy_id: pulumi.Input[str]
@@ -63,7 +65,7 @@ class Gate(pulumi.ComponentResource):
         application = cloudflare.ZeroTrustAccessApplication(
             f"{name}-application",
             account_id=cell.account_id,
-            name=names.access_app_name(cell.project, cell.stack, args.tenant, args.instance),
+            name=names.access_app_name(cell.project, cell.stack, args.tenant, args.instance, owner=args.owner_name, hostname=args.hostname),
             domain=args.hostname,
             type="self_hosted",
             session_duration=SESSION,

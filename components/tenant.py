@@ -106,6 +106,7 @@ class Tenant(pulumi.ComponentResource):
                 GateArgs(
                     cell=cell,
                     tenant=tenant.id,
+                    owner_name=tenant.owner.name,
                     instance=instance.name,
                     hostname=names.hostname_for(instance, cell.zone),
                     policy_id=policy.id,

@@ -37,7 +37,7 @@ class Owner:
 
     @property
     def mark(self) -> str:
-        """The start of names and comments; it ends in a separator, so that `main` never matches `main2`."""
+        """The start of comments and names (of an application's last word); it ends in a separator, so that `main` never matches `main2`."""
         return names.stack_mark(self.project, self.stack)
 
 
@@ -130,7 +130,7 @@ class Sweep:
             *(
                 Leftover("Access application", item["name"], item["id"], f"{account}/access/apps/{item['id']}")
                 for item in applications
-                if self._marked(item.get("name")) and item.get("type") == "self_hosted"
+                if self._marked(names.mark_in(str(item.get("name")))) and item.get("type") == "self_hosted"
             ),
             *(
                 Leftover("Access policy", item["name"], item["id"], f"{account}/access/policies/{item['id']}")

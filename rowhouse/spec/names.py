@@ -32,6 +32,7 @@ __all__ = [
     "hostname_for",
     "hostname_label",
     "machine_name",
+    "mark_in",
     "meter_event_name",
     "price_lookup_key",
     "route_key",
@@ -144,9 +145,22 @@ def stack_mark(project: str, stack: str) -> str:
     return f"{_clean(project)}:{_clean(stack)}:"
 
 
-def access_app_name(project: str, stack: str, tenant: str, instance: str) -> str:
-    """The Access application of one instance. Alphabet `a-z0-9-:`, at most 250; unique by separator."""
-    return _fit(f"{stack_mark(project, stack)}{tenant}:{instance}", _ACCESS_NAME_LIMIT)
+def access_app_name(project: str, stack: str, tenant: str, instance: str, *, owner: str, hostname: str) -> str:
+    """The Access application of one instance: `Acme Ltd (acme.example.com) rowhouse:main:acme:main`, at most 250.
+
+    Login page, mails and launcher show it, so it begins with what a customer knows it by; the mark, unique by separator, is its last word
+    (`mark_in`). An owner known by e-mail only is left out: the page is shown to everyone who opens the address.
+    """
+    mark = f"{stack_mark(project, stack)}{tenant}:{instance}"
+    if not owner.strip() or "@" in owner:
+        return f"{hostname} {mark}"
+    room = _ACCESS_NAME_LIMIT - len(f" ({hostname}) {mark}")
+    return f"{' '.join(owner.split())[:room].rstrip()} ({hostname}) {mark}"
+
+
+def mark_in(access_app_name: str) -> str:
+    """The mark in an application's name: its last word; the whole of a name that is nothing else."""
+    return access_app_name.rpartition(" ")[2]
 
 
 def access_policy_name(project: str, stack: str, tenant: str) -> str:

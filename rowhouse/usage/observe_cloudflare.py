@@ -14,7 +14,7 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any, Final
 
-from rowhouse.spec.names import route_key, stack_mark
+from rowhouse.spec.names import mark_in, route_key, stack_mark
 from rowhouse.usage.entries import Entry
 from rowhouse.usage.observations import Finding, Part, Told, VendorTime, guarded
 from rowhouse.usage.previous import Previous
@@ -37,7 +37,7 @@ class CloudflareSource:
     tells_time = True
 
     def __init__(self, cloudflare: Cloudflare, store: Store, *, account: str, project: str, stack: str) -> None:
-        """Ask `cloudflare` about `account`; applications are ours by their name, or by the route in `store` of their hostname."""
+        """Ask `cloudflare` about `account`; applications are ours by their name's mark, or by the route in `store` of their hostname."""
         self._cloudflare, self._store, self._account = cloudflare, store, account
         self._mark = stack_mark(project, stack)
         self._names: dict[str, str] | None = None
@@ -112,8 +112,9 @@ class CloudflareSource:
                 self._names = {str(app["id"]): str(app.get("name") or "") for app in apps}
             name = self._names.get(str(row.get("app_uid") or ""), "")
         if name:
-            tenant, _, instance = name.removeprefix(self._mark).partition(":")
-            return (tenant, instance) if name.startswith(self._mark) and tenant and instance else None
+            mark = mark_in(name)
+            tenant, _, instance = mark.removeprefix(self._mark).partition(":")
+            return (tenant, instance) if mark.startswith(self._mark) and tenant and instance else None
         hostname = str(row.get("app_domain") or "").partition("/")[0]
         if hostname not in self._routes:
             self._routes[hostname] = await asyncio.to_thread(self._route, hostname) if hostname else None

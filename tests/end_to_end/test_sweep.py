@@ -52,7 +52,7 @@ async def leave_behind(made: World, project: str, stack: str, label: str) -> set
         made,
         f"{ACCOUNT}/access/apps",
         {
-            "name": names.access_app_name(project, stack, "gone", "main"),
+            "name": names.access_app_name(project, stack, "gone", "main", owner="Gone Ltd", hostname=f"{label}.localhost"),
             "domain": f"{label}.localhost",
             "type": "self_hosted",
             "policies": [{"id": policy, "precedence": 1}],
@@ -257,7 +257,7 @@ def swept(
     return asyncio.run(run()), deleted, warnings
 
 
-APP = {"id": "a1", "name": "rowhouse:main:acme:main", "type": "self_hosted"}
+APP = {"id": "a1", "name": "Acme Ltd (acme.x) rowhouse:main:acme:main", "type": "self_hosted"}
 POLICY = {"id": "p1", "name": "rowhouse:main:acme"}
 RECORD = {"id": "r1", "name": "acme.x", "comment": "rowhouse:main:acme:main", "content": "t.cfargotunnel.com"}
 OURS = {"id": "t1", "name": TUNNEL}
@@ -276,7 +276,6 @@ def test_dependents_are_removed_first():
         "rowhouse:main:",
         "Rowhouse:main:acme:main",
         "xrowhouse:main:acme:main",
-        " rowhouse:main:a:b",
         "",
         None,
     ],
@@ -284,7 +283,7 @@ def test_dependents_are_removed_first():
 def test_a_name_that_is_not_exactly_marked_is_nobodys(name: str | None):
     lists = {
         "dns_records": [{**RECORD, "comment": name}],
-        "apps": [{**APP, "name": name}],
+        "apps": [{**APP, "name": name}, {**APP, "id": "a2", "name": f"Acme Ltd {name}".rstrip()}],
         "policies": [{**POLICY, "name": name}],
         "cfd_tunnel": [{"id": "t1", "name": TUNNEL + "x"}, {"id": "t2", "name": TUNNEL[:-1]}],
     }

@@ -34,7 +34,7 @@ def test_fly_apps_have_legal_names(scope):
 @example(("p", "s", "a-b", "c"), ("p", "s", "a", "b-c"))
 @example(("p", "s-a", "b", "c"), ("p", "s", "a-b", "c"))
 def test_two_instances_never_share_a_name_at_a_vendor(one, other):
-    for function in (names.fly_app_name, names.access_app_name, names.dns_comment):
+    for function in (names.fly_app_name, names.dns_comment):
         assert (function(*one) == function(*other)) == (one == other)
 
 
@@ -62,13 +62,34 @@ def test_no_tenant_has_the_name_of_the_edge(scope, tenant, name):
 def test_cloudflare_names_carry_the_stacks_mark(scope):
     project, stack, tenant, _ = scope
     for text, limit in (
-        (names.access_app_name(*scope), 250),
         (names.access_policy_name(project, stack, tenant), 250),
         (names.dns_comment(*scope), 100),
     ):
         assert CLOUDFLARE.fullmatch(text)
         assert len(text) <= limit
         assert text.startswith(names.stack_mark(project, stack))
+
+
+@given(TENANT_SCOPE, TENANT_SCOPE, st.text(max_size=200))
+@example(("p", "s", "a-b", "c"), ("p", "s", "a", "b-c"), "Acme Ltd rowhouse:main:other:main")
+def test_an_application_is_named_for_people_and_its_last_word_is_the_mark_of_its_instance(one, other, owner):
+    hostname = f"{'a' * 51}.example.com"
+    made = [names.access_app_name(*scope, owner=owner, hostname=hostname) for scope in (one, other)]
+    assert (names.mark_in(made[0]) == names.mark_in(made[1])) == (one == other)
+    for name, (project, stack, tenant, name_of_instance) in zip(made, (one, other), strict=True):
+        assert len(name) <= 250
+        assert hostname in name
+        assert names.mark_in(name) == f"{names.stack_mark(project, stack)}{tenant}:{name_of_instance}"
+        assert "@" not in name
+
+
+def test_an_application_tells_the_owners_name_and_no_e_mail_address():
+    scope = ("rowhouse", "main", "acme", "main")
+    told = names.access_app_name(*scope, owner="Acme Ltd", hostname="acme.example.com")
+    assert told == "Acme Ltd (acme.example.com) rowhouse:main:acme:main"
+    assert (
+        names.access_app_name(*scope, owner="ops@acme.example", hostname="acme.example.com") == "acme.example.com rowhouse:main:acme:main"
+    )
 
 
 @given(STACK_SCOPE, slugs(), slugs())
@@ -162,7 +183,6 @@ def test_names_do_not_change_between_versions():
     assert names.fly_app_name("rowhouse", "main", "acme", "main") == "acme-main-4tnuw343wi"
     assert names.edge_app_name("rowhouse", "main") == "edge-main-vacbpgnl6d"
     assert names.tunnel_name("rowhouse", "main") == "rowhouse-main-gtyfnccq2v"
-    assert names.access_app_name("rowhouse", "main", "acme", "main") == "rowhouse:main:acme:main"
     assert names.access_policy_name("rowhouse", "main", "acme") == "rowhouse:main:acme"
     assert names.price_lookup_key("rowhouse", "aether", "pro", "base") == "rowhouse_aether_pro_base"
     assert (names.volume_name(), names.machine_name("main"), names.edge_machine_name(1)) == ("data", "main", "edge-1")

@@ -9,6 +9,7 @@ import pytest
 
 from rowhouse.localcloud.clock import Clock
 from rowhouse.localcloud.cloudflare import CloudflareVendor
+from rowhouse.spec.names import access_app_name
 from rowhouse.usage.observations import Observations
 from rowhouse.usage.observe import observe
 from rowhouse.usage.observe_cloudflare import CloudflareSource
@@ -19,12 +20,13 @@ from tests.usage.fly_world import no_sleep
 
 NOW = datetime(2026, 11, 20, 12, 0, 0, tzinfo=UTC)
 HOUR_MS = 3_600_000
+NAME = access_app_name("shop", "main", "acme", "lab", owner="Acme Ltd", hostname="acme-lab.example.com")
 NOW_MS = int(NOW.timestamp() * 1000)
 
 
 def login(minutes_ago: float, ray: str, **more: Any) -> dict[str, Any]:
     at = (NOW - timedelta(minutes=minutes_ago)).strftime("%Y-%m-%dT%H:%M:%SZ")
-    row = {"user_email": "Ana@acme.example", "app_uid": "u1", "app_domain": "acme.example.com", "app_name": "shop:main:acme:lab"}
+    row = {"user_email": "Ana@acme.example", "app_uid": "u1", "app_domain": "acme.example.com", "app_name": NAME}
     return row | {"action": "login", "allowed": True, "created_at": at, "ray_id": ray} | more
 
 
@@ -64,7 +66,7 @@ class Log:
 def test_allowed_logins_of_people_are_entries_without_their_addresses(tmp_path: Path) -> None:
     refused = login(5, "r2", allowed=False)
     service = login(5, "r3", user_email="")
-    other = login(5, "r4", app_name="another:main:acme:lab")
+    other = login(5, "r4", app_name="Acme shop:main:acme another:main:acme:lab")
     logout = login(5, "r5", action="logout")
     seen = Log(login(10, "r1"), refused, service, other, logout).look(tmp_path)
     (entry,) = seen.entries["cloudflare"]
