@@ -219,6 +219,8 @@ class Handler(BaseHTTPRequestHandler):
             return None
         self.notes.count("requests")
         path = urlsplit(self.path).path
+        if path == "/crash" and self.chaos:  # a POST, unlike a GET, is sent once by whoever stands in front
+            return self._crash({})
         if path == "/generate":
             self.notes.count("generations")
             text = IDEAS[self.notes.counters()["generations"] % len(IDEAS)]

@@ -1,4 +1,4 @@
-"""The first act: files to gated, billed instances, and a small life with them.
+"""The first act: files to gated, billed instances, and a small life with them; then the second, a month and its bills.
 
 Everything that is printed was seen: a promise that does not hold ends the demo with exit code 1.
 """
@@ -10,7 +10,8 @@ import contextlib
 import os
 import signal
 import time
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TypeVar
 
@@ -23,6 +24,8 @@ from rowhouse.cli.drive_embedded import EmbeddedDriver
 from rowhouse.cli.progress import Teller
 from rowhouse.cli.render import changes_text, print_outcome, resources, table
 from rowhouse.cli.status import Row, rows, status_table, tenants_in
+from rowhouse.demo.month import Month
+from rowhouse.demo.narrator import Narrator, promise
 from rowhouse.demo.stage import PromiseBrokenError, Stage, local_cloud
 from rowhouse.demo.visits import hostname_of, member_of, visit_all
 from rowhouse.demo.workspace import edit, make_workspace
@@ -63,6 +66,7 @@ async def run(root: Path, *, keep: bool) -> int:
 class _Show:
     def __init__(self, root: Path, console: Console, *, keep: bool) -> None:
         self.root, self.console, self.keep = root, console, keep
+        self.narrator = Narrator(console)
         self.project = root / ".rowhouse" / "demo" / "project"
         self.clouds = root / ".rowhouse" / "demo" / "localcloud"
         self.stage: Stage
@@ -70,14 +74,14 @@ class _Show:
         self.env: dict[str, str]
 
     async def play(self) -> None:
-        """Act one."""
-        self._title("Starting the local cloud", "Fly, Cloudflare and Stripe as stand-ins on this machine; no account, no network.")
+        """Act one: files to instances. Act two: a month of use, to invoices (month.py)."""
+        self.narrator.title("Starting the local cloud", "Fly, Cloudflare and Stripe as stand-ins on this machine; no account, no network.")
         make_workspace(self.root, self.project)
         async with contextlib.AsyncExitStack() as stack:
-            with self._timed("local cloud and warm interpreter"):
+            with self.narrator.timed("local cloud and warm interpreter"):
                 nursery = engine.Nursery(modules=("pulumi", "pulumi_cloudflare"))
                 self.stage, _ = await asyncio.gather(
-                    stack.enter_async_context(local_cloud(self.clouds)), stack.enter_async_context(nursery)
+                    stack.enter_async_context(local_cloud(self.clouds, start=_this_month())), stack.enter_async_context(nursery)
                 )
             kept = {name: value for name, value in os.environ.items() if not name.startswith(_VENDOR_VARIABLES)}
             self.env = {**kept, **self.stage.env, "ROWHOUSE_STORE_URL": f"file://{self.project}/.rowhouse/store"}
@@ -86,6 +90,7 @@ class _Show:
             found = await self._open_all()
             await self._life(found)
             await self._nothing_left_to_do()
+            await Month(self.stage, self.driver, self.env, self.project, self.narrator).play(_this_month())
             if self.keep:
                 await self._stay(await self._status())
 
@@ -94,7 +99,7 @@ class _Show:
     async def _first_apply(self) -> None:
         fleet = load_fleet(self.project)
         instances = sum(len(tenant.instances) for tenant in fleet.tenants)
-        self._title(
+        self.narrator.title(
             "Preview and apply tenants/",
             f"{len(fleet.tenants)} files, {instances} instances, {len({t.plan.catalog for t in fleet.tenants})} businesses.",
         )
@@ -102,18 +107,18 @@ class _Show:
         created = {tenant: len(resources(changes)) for tenant, changes in outcome.by_tenant().items()}
         for tenant, count in created.items():
             self.console.print(f"  + {tenant or 'shared by all (edge, catalog)':32} {count} resources", markup=False)
-        self._promise(
+        promise(
             set(created) - {""} == {tenant.id for tenant in fleet.tenants}, "the preview does not show exactly the tenants of the files"
         )
         await self._up()
 
     async def _open_all(self) -> list[Row]:
-        self._title(
+        self.narrator.title(
             "Open every instance", "As a member, as a stranger, with another tenant's token, and around the gate by the host's own name."
         )
         found = await self._status()
         apps = {(row.tenant, row.instance): app for row, app in await self._apps(found)}
-        with self._timed("logins and visits"):
+        with self.narrator.timed("logins and visits"):
             visits = await visit_all(self.stage, found, apps)
         shown = table("", "hostname", "member", "page", "WebSocket", "stranger", "another's token", "<app>.fly.dev")
         for visit in visits:
@@ -126,17 +131,17 @@ class _Show:
 
     async def _life(self, found: list[Row]) -> None:
         tenants = self.project / "tenants"
-        self._title("A new customer", "tenants/maple.yaml is added.")
+        self.narrator.title("A new customer", "tenants/maple.yaml is added.")
         (tenants / "maple.yaml").write_text(
             "owner: {name: Maple Works, email: hello@maple.example}\nplan: my-jarvis/fixed\n", encoding="utf-8"
         )
         await self._change("maple", only={"create"})
 
-        self._title("A new member", "tenants/acme.yaml: li@partner.example joins.")
+        self.narrator.title("A new member", "tenants/acme.yaml: li@partner.example joins.")
         edit(tenants / "acme.yaml", r"^members: \[", "members: [li@partner.example, ")
         await self._change("acme", only={"update"}, exactly=1)
 
-        self._title("A larger machine", "tenants/acme.yaml: the lab gets 512 MB.")
+        self.narrator.title("A larger machine", "tenants/acme.yaml: the lab gets 512 MB.")
         edit(tenants / "acme.yaml", r"lab: \{memory_mb: 256", "lab: {memory_mb: 512")
         await self._change("acme", only={"update"}, exactly=1)
 
@@ -145,17 +150,17 @@ class _Show:
 
     async def _sleep_and_wake(self, found: list[Row]) -> None:
         row = next(row for row in found if row.tenant == "acme" and row.instance == "main")
-        self._title("Asleep, and woken by a request", f"{row.url} is left alone for {_IDLE_S // 60} minutes of virtual time.")
+        self.narrator.title("Asleep, and woken by a request", f"{row.url} is left alone for {_IDLE_S // 60} minutes of virtual time.")
         now = await self.stage.advance(_IDLE_S)
         state = await self._state_of(row)
-        self._promise(state in {"stopped", "suspended"}, f"the idle machine is {state}")
+        promise(state in {"stopped", "suspended"}, f"the idle machine is {state}")
         self.console.print(f"  at {now} the machine is {state}", markup=False)
         browser = Browser(self.stage.urls["front"])
         try:
-            self._promise(await browser.login(hostname_of(row), member_of(row)), "the member could not log in")
+            promise(await browser.login(hostname_of(row), member_of(row)), "the member could not log in")
             began = time.monotonic()
             page = await browser.get(hostname_of(row), "/")
-            self._promise(page.status_code == 200, f"the request that should wake it was answered {page.status_code}")
+            promise(page.status_code == 200, f"the request that should wake it was answered {page.status_code}")
             self.console.print(
                 f"  one request later it is {await self._state_of(row)}, and the page was there after {time.monotonic() - began:.1f} s",
                 markup=False,
@@ -163,17 +168,17 @@ class _Show:
         finally:
             await browser.aclose()
         outcome = await self._preview()
-        self._promise(not outcome.changes, "a machine that slept by itself shows as a change")
+        promise(not outcome.changes, "a machine that slept by itself shows as a change")
 
     async def _leave(self) -> None:
         leaving = "hazel"
-        self._title("A customer leaves", f"tenants/{leaving}.yaml: state: offboarding.")
+        self.narrator.title("A customer leaves", f"tenants/{leaving}.yaml: state: offboarding.")
         before = next(row for row in await self._status() if row.tenant == leaving)
         path = self.project / "tenants" / f"{leaving}.yaml"
         path.write_text(path.read_text(encoding="utf-8") + "state: offboarding\n", encoding="utf-8")
         await self._change(leaving, only={"update"})
         state = await self._state_of(before)
-        self._promise(state == "stopped", f"the machine of a leaving tenant is {state}")
+        promise(state == "stopped", f"the machine of a leaving tenant is {state}")
         browser = Browser(self.stage.urls["front"])
         try:
             let_in = await browser.login(hostname_of(before), member_of(before))
@@ -184,27 +189,27 @@ class _Show:
                     break
                 await asyncio.sleep(0.5)
                 page = await browser.get(hostname_of(before), "/")
-            self._promise(page.status_code == 403, f"the gate of a leaving tenant answered {page.status_code} (login {let_in})")
+            promise(page.status_code == 403, f"the gate of a leaving tenant answered {page.status_code} (login {let_in})")
         finally:
             await browser.aclose()
         volume = await self._volume_of(leaving)
         self.console.print(f"  gate closed (403), machine {state}, volume {volume} kept", markup=False)
 
-        self._title("And wants its data gone", f"tenants/{leaving}.yaml: state: purge.")
+        self.narrator.title("And wants its data gone", f"tenants/{leaving}.yaml: state: purge.")
         edit(path, r"^state: offboarding$", "state: purge")
         problems = [problem for problem in check_fleet(self.project) if problem.severity == "error"]
-        self._promise(len(problems) == 1, "purging was not refused by exactly one rule")
+        promise(len(problems) == 1, "purging was not refused by exactly one rule")
         self.console.print(Text(f"  refused: {problems[0]}", style="yellow"))
         edit(path, r"^state: purge$", "state: offboarding")
 
     async def _nothing_left_to_do(self) -> None:
-        self._title("Preview once more", "Files, state and vendors agree.")
+        self.narrator.title("Preview once more", "Files, state and vendors agree.")
         outcome = await self._preview()
         print_outcome(self.console, outcome, done=False)
-        self._promise(not outcome.changes, "there are changes left")
+        promise(not outcome.changes, "there are changes left")
 
     async def _stay(self, found: list[Row]) -> None:
-        self._title("Still up", "Stop it with Ctrl-C.")
+        self.narrator.title("Still up", "Stop it with Ctrl-C.")
         tenants = tenants_in(await self.driver.export())
         for row in found:
             closed = "" if tenants[row.tenant]["state"] == "active" else f"   (gate closed: {tenants[row.tenant]['state']})"
@@ -236,14 +241,14 @@ class _Show:
         outcome = await self._preview()
         self.console.print(changes_text(outcome), end="")
         touched = {tenant_of(change.urn, outcome.parents) for change in outcome.changes}
-        self._promise(touched == {tenant}, f"the change of {tenant} touches {sorted(touched)}")
+        promise(touched == {tenant}, f"the change of {tenant} touches {sorted(touched)}")
         operations = {change.op for change in outcome.changes}
-        self._promise(operations <= only, f"the change of {tenant} wants to {sorted(operations - only)}")
-        self._promise(
+        promise(operations <= only, f"the change of {tenant} wants to {sorted(operations - only)}")
+        promise(
             exactly is None or len(outcome.changes) == exactly, f"the change of {tenant} is {len(outcome.changes)} steps, not {exactly}"
         )
         applied = await self._up()
-        self._promise({c.urn for c in applied.changes} == {c.urn for c in outcome.changes}, "what was applied is not what was previewed")
+        promise({c.urn for c in applied.changes} == {c.urn for c in outcome.changes}, "what was applied is not what was previewed")
 
     async def _status(self) -> list[Row]:
         tenants = tenants_in(await self.driver.export())
@@ -259,7 +264,7 @@ class _Show:
     async def _volume_of(self, tenant: str) -> str:
         instance = tenants_in(await self.driver.export())[tenant]["instances"]["main"]
         volume = await self._with_fly(lambda fly: fly.get_volume(instance["app"], instance["volume"]))
-        self._promise(volume is not None and volume["state"] == "created", f"the volume of {tenant} is gone")
+        promise(volume is not None and volume["state"] == "created", f"the volume of {tenant} is gone")
         return str(instance["volume"])
 
     async def _with_fly(self, use: Callable[[Fly], Awaitable[T]]) -> T:
@@ -272,21 +277,9 @@ class _Show:
     def _no_failures(self, outcome: Outcome) -> None:
         if outcome.failures:
             print_outcome(self.console, outcome, done=False)
-        self._promise(outcome.ok, "the run had failures")
+        promise(outcome.ok, "the run had failures")
 
-    @staticmethod
-    def _promise(truth: bool, otherwise: str) -> None:
-        if not truth:
-            raise PromiseBrokenError(otherwise)
 
-    def _title(self, title: str, text: str) -> None:
-        self.console.print()
-        self.console.rule(Text(title, style="bold"), align="left", style="dim")
-        self.console.print(text, markup=False, style="dim")
-
-    @contextlib.contextmanager
-    def _timed(self, what: str) -> Iterator[None]:
-        began = time.monotonic()
-        with self.console.status(f"{what} …") if self.console.is_terminal else contextlib.nullcontext():
-            yield
-        self.console.print(Text(f"  {what}: {time.monotonic() - began:.1f} s", style="dim"))
+def _this_month() -> datetime:
+    """Its first moment, when the demo's time begins: so the month that goes by is a whole one."""
+    return datetime.now(UTC).replace(day=1, hour=0, minute=0, second=0, microsecond=0)

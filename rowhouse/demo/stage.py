@@ -10,6 +10,7 @@ import signal
 import sys
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -33,26 +34,42 @@ class Stage:
     env: dict[str, str]
     urls: dict[str, str]
     process: asyncio.subprocess.Process
+    control: httpx.AsyncClient
+    clock_file: Path
+    """Tells by how many seconds the virtual clock is ahead of this machine's."""
 
     async def advance(self, seconds: float) -> str:
         """Move the virtual clock forward and give its new time."""
-        async with httpx.AsyncClient(trust_env=False, timeout=60) as client:
-            answer = await client.post(f"{self.urls['control']}/clock/advance", json={"seconds": seconds})
-            answer.raise_for_status()
-            return str(answer.json()["now"])
+        return await self._moved({"seconds": seconds})
 
-    async def calls(self) -> list[dict[str, Any]]:
-        """Every request that the vendors saw."""
-        async with httpx.AsyncClient(trust_env=False, timeout=60) as client:
-            answer = await client.get(f"{self.urls['control']}/journal")
-            answer.raise_for_status()
-            return list(answer.json())
+    async def advance_to(self, moment: datetime) -> str:
+        """Move the virtual clock forward to a time that is not past, and give its new time."""
+        return await self._moved({"to": moment.isoformat()})
+
+    async def now(self) -> datetime:
+        """The virtual time."""
+        answer = await self.control.get("/clock")
+        answer.raise_for_status()
+        return datetime.fromisoformat(answer.json()["now"])
+
+    async def uptime(self) -> list[dict[str, Any]]:
+        """The truth about every machine: `id`, `app`, and `started`, the virtual seconds between which it ran."""
+        answer = await self.control.get("/uptime")
+        answer.raise_for_status()
+        return list(answer.json()["machines"])
+
+    async def _moved(self, how: dict[str, Any]) -> str:
+        answer = await self.control.post("/clock/advance", json=how)
+        answer.raise_for_status()
+        return str(answer.json()["now"])
 
 
 @contextlib.asynccontextmanager
-async def local_cloud(folder: Path) -> AsyncIterator[Stage]:
+async def local_cloud(folder: Path, *, start: datetime | None = None) -> AsyncIterator[Stage]:
     """Start the stand-ins in a process of their own; it ends with the block, and with this process.
 
+    Rate limits are off: they count real time, and here a month takes a minute of it.
+    Args: start: virtual time to begin at; now when absent.
     Raises: PromiseBrokenError when it does not come up.
     """
     folder.mkdir(parents=True, exist_ok=True)  # noqa: ASYNC240 - before anything runs
@@ -66,6 +83,8 @@ async def local_cloud(folder: Path) -> AsyncIterator[Stage]:
             "--dir",
             str(folder),
             "--until-parent-exits",
+            "--no-limits",
+            *(["--start", start.isoformat()] if start else []),
             stdin=asyncio.subprocess.PIPE,
             stdout=asyncio.subprocess.PIPE,
             stderr=log,
@@ -81,7 +100,8 @@ async def local_cloud(folder: Path) -> AsyncIterator[Stage]:
         if not line:
             raise PromiseBrokenError(f"the local cloud did not start; see {folder / 'localcloud.log'}")
         ready = json.loads(line)
-        yield Stage(env=ready["env"], urls=ready["urls"], process=process)
+        async with httpx.AsyncClient(base_url=ready["urls"]["control"], trust_env=False, timeout=60) as control:
+            yield Stage(ready["env"], ready["urls"], process, control, folder / "clock")
     finally:
         if process.returncode is None:
             with contextlib.suppress(ProcessLookupError):
