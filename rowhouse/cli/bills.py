@@ -13,8 +13,8 @@ from rich.table import Table
 from rowhouse.cli.apply import StackOption
 from rowhouse.cli.months import Months, PeriodOption, months_of, telling
 from rowhouse.cli.output import JsonOption, data, emit, handled, prose
-from rowhouse.usage.close import month_before
 from rowhouse.usage.explain import explain
+from rowhouse.usage.model import month_before
 from rowhouse.usage.summary import summary
 
 __all__ = ["explain_bill", "usage"]

@@ -22,7 +22,7 @@ from rowhouse.usage.entries import COLUMNS, Entry, LedgerError
 from rowhouse.usage.ledger import Ledger
 from rowhouse.usage.lots import lot_data, lot_from, lots_of
 from rowhouse.usage.meter import usage
-from rowhouse.usage.model import Bill, Lot, SegmentUsage, Window
+from rowhouse.usage.model import Bill, Lot, SegmentUsage, Window, month_before
 from rowhouse.usage.rate import RatingError, rate
 from rowhouse.vendors.store import Store
 
@@ -38,6 +38,7 @@ __all__ = [
     "bills_of",
     "connect",
     "entries_in",
+    "is_opened",
     "load",
     "month_of",
     "openings",
@@ -133,11 +134,18 @@ def bills_in(
 
 
 def load(ledger: Ledger, connection: duckdb.DuckDBPyConnection, period: Window) -> str | None:
-    """Make the table `entries` with all that a period's bills need; since which month that is, None for all."""
+    """Make the table `entries` with all that a period's bills need; since which month that is, None for all.
+
+    A month is opened when the one before it is closed. Until then that one is read with it, and all only where it was never opened itself.
+    """
     month = month_of(period.start)
-    ledger.table(connection, since=month)
-    if _is_opened(connection, period):
-        return month
+    for since in (month, month_before(month)):
+        ledger.table(connection, since=since)
+        opened = _opened_at(connection, period.start)
+        if opened is not None and opened >= Window.month(since).start:  # one that was written down late may be of a month before these
+            return since
+        if ledger.begins_in(since):
+            return None
     ledger.table(connection)
     return None
 
@@ -208,13 +216,16 @@ def _by_tenant(segments: Iterable[SegmentUsage]) -> dict[str, list[SegmentUsage]
     return found
 
 
-def _is_opened(connection: duckdb.DuckDBPyConnection, period: Window) -> bool:
+def is_opened(connection: duckdb.DuckDBPyConnection, period: Window) -> bool:
     """Whether the month's own segments say all that earlier months decided."""
-    return bool(
-        connection.execute(
-            "SELECT count(*) FROM entries WHERE kind = 'opening' AND tenant IS NULL AND state = 'complete' AND \"at\" = ?", [period.start]
-        ).fetchall()[0][0]
-    )
+    return _opened_at(connection, period.start) == period.start
+
+
+def _opened_at(connection: duckdb.DuckDBPyConnection, start: int) -> int | None:
+    """The start of the last month, not later than `start`, whose own segments say all that earlier months decided."""
+    query = "SELECT max(\"at\") FROM entries WHERE kind = 'opening' AND tenant IS NULL AND state = 'complete' AND \"at\" <= ?"
+    found = connection.execute(query, [start]).fetchall()[0][0]
+    return None if found is None else int(found)
 
 
 def _lots(connection: duckdb.DuckDBPyConnection, period: Window, progress: Progress) -> tuple[dict[str, list[Lot]], dict[str, str]]:
@@ -227,12 +238,10 @@ def _lots(connection: duckdb.DuckDBPyConnection, period: Window, progress: Progr
                 bought.setdefault(tenant, []).extend(lots)
         except CreditError as error:
             failed[entry.tenant or ""] = str(error)
-    if _is_opened(connection, period):
-        carried = _opened(connection, period, failed)
-    elif any(_is_alive(lot, period) for lots in bought.values() for lot in lots):
-        carried = _left_before(connection, period, bought, progress)
-    else:
-        carried = {}
+    opened = _opened_at(connection, period.start)
+    carried = {} if opened is None else _opened(connection, opened, failed)
+    if opened != period.start:
+        carried = _left_before(connection, period, bought, carried, opened, progress)
     found = {}
     for tenant in sorted(set(bought) | set(carried)):
         known = {lot.payment: lot for lot in carried.get(tenant, ())}
@@ -245,10 +254,10 @@ def _is_alive(lot: Lot, period: Window) -> bool:
     return lot.at < period.start and (lot.expires_at is None or lot.expires_at > period.start)
 
 
-def _opened(connection: duckdb.DuckDBPyConnection, period: Window, failed: dict[str, str]) -> dict[str, list[Lot]]:
-    """What the month's openings say; the one that was known up to latest counts."""
+def _opened(connection: duckdb.DuckDBPyConnection, start: int, failed: dict[str, str]) -> dict[str, list[Lot]]:
+    """What the openings of the month that starts then say; the one that was known up to latest counts."""
     latest: dict[str, Entry] = {}
-    for entry in entries_in(connection, "kind = 'opening' AND tenant IS NOT NULL AND subject = 'credits' AND \"at\" = ?", period.start):
+    for entry in entries_in(connection, "kind = 'opening' AND tenant IS NOT NULL AND subject = 'credits' AND \"at\" = ?", start):
         tenant = entry.tenant or ""
         if tenant not in latest or (entry.asof or 0) >= (latest[tenant].asof or 0):
             latest[tenant] = entry
@@ -262,15 +271,27 @@ def _opened(connection: duckdb.DuckDBPyConnection, period: Window, failed: dict[
 
 
 def _left_before(
-    connection: duckdb.DuckDBPyConnection, period: Window, bought: Mapping[str, Sequence[Lot]], progress: Progress
+    connection: duckdb.DuckDBPyConnection,
+    period: Window,
+    bought: Mapping[str, Sequence[Lot]],
+    carried: Mapping[str, Sequence[Lot]],
+    opened: int | None,
+    progress: Progress,
 ) -> dict[str, list[Lot]]:
-    """Rate the months since the first purchase, for what each left of the credits; one used up stays known, with nothing left."""
-    at = min(lot.at for lots in bought.values() for lot in lots)
-    held: dict[str, list[Lot]] = {}
+    """Rate the months since the last opening (or the first purchase), for what each left of the credits.
+
+    One used up stays known, with nothing left. Where nothing that was bought before can still count, nothing is rated.
+    """
+    known = [*(lot for lots in carried.values() for lot in lots), *(lot for lots in bought.values() for lot in lots)]
+    if not any(_is_alive(lot, period) for lot in known):
+        return {}
+    at = min(lot.at for lot in known) if opened is None else opened
+    held = {tenant: list(lots) for tenant, lots in carried.items()}
     while (month := Window.month(month_of(at))).start < period.start:
         progress(f"credits of {month_of(at)}")
         for tenant, lots in bought.items():
-            held.setdefault(tenant, []).extend(lot for lot in lots if month.start <= lot.at < month.end)
+            there = {lot.payment for lot in held.get(tenant, ())}
+            held.setdefault(tenant, []).extend(lot for lot in lots if lot.at < month.end and lot.payment not in there)
         for tenant, segments in _by_tenant(usage(connection, month)).items():
             if held.get(tenant):
                 try:

@@ -20,12 +20,12 @@ from rowhouse.usage.close_check import Case, Checker, Outcome
 from rowhouse.usage.close_log import CLOSED, CloseLog, close_entry, correction_entry, invoice_entry
 from rowhouse.usage.entries import Entry
 from rowhouse.usage.matching import compare
-from rowhouse.usage.model import Bill, Window
+from rowhouse.usage.model import Bill, Window, month_before
 from rowhouse.usage.push import Record, each, note_refusals, push
 from rowhouse.usage.sent import Key, Sent
 from rowhouse.usage.sink import Item, Sink, Statement, Trouble
 
-__all__ = ["CloseError", "Closing", "Observed", "Steps", "close", "month_before"]
+__all__ = ["CloseError", "Closing", "Observed", "Steps", "close"]
 
 SETTLE_MS: Final = 600_000
 """Vendors' lists are right some minutes late; nothing is closed on a list younger than this."""
@@ -130,12 +130,6 @@ class Closing:
             "blocked": [str(trouble) for trouble in self.blocked],
             "troubles": [str(trouble) for trouble in self.troubles],
         }
-
-
-def month_before(month: str) -> str:
-    """`2026-10` of `2026-11`."""
-    year, number = int(month[:4]), int(month[5:])
-    return f"{year - (number == 1)}-{(number - 2) % 12 + 1:02}"
 
 
 async def close(

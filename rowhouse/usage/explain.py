@@ -15,11 +15,10 @@ from rowhouse.errors import RowhouseError
 from rowhouse.spec.problem import did_you_mean, listed
 from rowhouse.spec.slug import show
 from rowhouse.usage.bills import Context, month_of
-from rowhouse.usage.close import month_before
 from rowhouse.usage.explain_words import Times, sentences_of
 from rowhouse.usage.ledger import Ledger
 from rowhouse.usage.limits import plain
-from rowhouse.usage.model import DAY_MS, GB_MICROS, HOUR_MS, Bill, Line, SegmentUsage, written_instant
+from rowhouse.usage.model import DAY_MS, GB_MICROS, HOUR_MS, Bill, Line, SegmentUsage, month_before, written_instant
 from rowhouse.usage.summary import bill_for
 
 __all__ = ["UnknownLineError", "explain"]

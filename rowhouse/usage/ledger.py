@@ -209,6 +209,14 @@ class Ledger:
         """Source to the windows of its segments of these months, or since one, to their SHA-256. Raises: LedgerError as `read` does."""
         return {source: {link.header.window: link.sha256 for link in self._reader.links(source, months, since)} for source in SOURCES}
 
+    def begins_in(self, month: str) -> bool:
+        """Whether nothing was written down before a month. Raises: LedgerError as `read` does."""
+        for source in SOURCES:
+            links = self._reader.links(source, None, month)
+            if links[0].header.after if links else read_head(self.store, self.cell, source):
+                return False
+        return True
+
     def table(
         self,
         connection: duckdb.DuckDBPyConnection,
@@ -217,10 +225,11 @@ class Ledger:
         months: Collection[str] | None = None,
         since: str | None = None,
         after: Mapping[str, str] | None = None,
+        sources: Collection[str] = SOURCES,
     ) -> int:
         """Make a table (or, when large, a view) of the entries of these months, or since one; the count of its rows.
 
-        Args: after: source to a window, whose segment and all before it are left out.
+        Args: after: source to a window, whose segment and all before it are left out. sources: those that are wanted.
 
         Columns: `source` and those of an entry; `at` and `asof` are BIGINT, `data` JSON, the rest VARCHAR. Rows have no order.
         The name must be one that needs no quotes. Raises: LedgerError as `read` does.
@@ -230,7 +239,7 @@ class Ledger:
         left_out = after or {}
         chains = {
             source: [link for link in self._reader.links(source, months, since) if link.header.window > left_out.get(source, "")]
-            for source in SOURCES
+            for source in sources
         }
         return make_table(connection, name, chains, lambda link: self._reader.path(link.key, link.etag), self._reader.folder)
 

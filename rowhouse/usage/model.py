@@ -17,7 +17,20 @@ from rowhouse.spec import times
 from rowhouse.spec.model import Plan
 from rowhouse.spec.prices import BASE, BilledUnit
 
-__all__ = ["DAY_MS", "GB_MICROS", "HOUR_MS", "PACK", "Bill", "Line", "Lot", "SegmentUsage", "Window", "milliseconds", "written_instant"]
+__all__ = [
+    "DAY_MS",
+    "GB_MICROS",
+    "HOUR_MS",
+    "PACK",
+    "Bill",
+    "Line",
+    "Lot",
+    "SegmentUsage",
+    "Window",
+    "milliseconds",
+    "month_before",
+    "written_instant",
+]
 
 HOUR_MS = 3_600_000
 DAY_MS = 24 * HOUR_MS
@@ -38,6 +51,12 @@ def milliseconds(moment: datetime) -> int:
 def written_instant(at: int) -> str:
     """Milliseconds UTC as RFC 3339 with `Z`, with a fraction only where there is one."""
     return times.rfc3339(datetime.fromtimestamp(at // 1000, UTC) + timedelta(milliseconds=at % 1000))
+
+
+def month_before(month: str) -> str:
+    """`2026-10` of `2026-11`."""
+    year, number = int(month[:4]), int(month[5:])
+    return f"{year - (number == 1)}-{(number - 2) % 12 + 1:02}"
 
 
 class Window(NamedTuple):

@@ -14,14 +14,14 @@ from typing import TYPE_CHECKING, Any, Final
 
 from rowhouse.errors import RowhouseError
 from rowhouse.spec.model import Fleet
-from rowhouse.usage.bills import Context, Freshness, bills_from, connect, load, month_of, openings
-from rowhouse.usage.close import Closing, Observed, Steps, month_before
+from rowhouse.usage.bills import Context, Freshness, bills_from, connect, entries_in, is_opened, load, month_of, openings
+from rowhouse.usage.close import Closing, Observed, Steps
 from rowhouse.usage.close_log import CloseLog, is_frozen
 from rowhouse.usage.entries import Entry, LedgerError
 from rowhouse.usage.intake import collect
 from rowhouse.usage.ledger import Appended, Ledger
 from rowhouse.usage.meter import usage
-from rowhouse.usage.model import Bill, SegmentUsage, Window, written_instant
+from rowhouse.usage.model import Bill, SegmentUsage, Window, month_before, written_instant
 from rowhouse.usage.observations import Completeness, Finding, Observations, Source
 from rowhouse.usage.observe import observe
 from rowhouse.usage.opening import carried
@@ -132,17 +132,19 @@ class Pipeline:
     def _previous(self) -> Previous:
         if self._known is not None and self._known[0] == self.ledger.last_window("pass"):
             return self._known[1]  # nobody else made a pass in between
+        last = self.ledger.last_window("pass")
         connection = connect()
         try:
-            self.ledger.table(connection, since=self._reading_from())
+            if last is None:
+                self.ledger.table(connection)
+            else:
+                month = month_of_window(last)
+                self.ledger.table(connection, since=month)
+                if not is_opened(connection, Window.month(month)):
+                    self.ledger.table(connection, since=month_before(month))
             return Previous.from_table(connection)
         finally:
             connection.close()
-
-    def _reading_from(self) -> str | None:
-        """The month from which a pass needs to read: the one before the last pass's own; None before the first pass."""
-        last = self.ledger.last_window("pass")
-        return None if last is None else month_before(month_of_window(last))
 
     def _remember(self, seen: Observations, now: int, previous: Previous) -> bool:
         self._known = None
@@ -220,14 +222,19 @@ class Pipeline:
         """What was sent of a month."""
         connection = connect()
         try:
-            self.ledger.table(connection, since=month)
+            self.ledger.table(connection, since=month, sources=("billing",))
             return sent_from_table(connection)
         finally:
             connection.close()
 
     def history(self, since: str) -> list[Entry]:
         """What the billing chain tells of closes, invoices and corrections since a month."""
-        return [entry for entry in self.ledger.read("billing", since=since) if entry.kind != "push"]
+        connection = connect()
+        try:
+            self.ledger.table(connection, since=since, sources=("billing",))
+            return entries_in(connection, "kind <> 'push'")
+        finally:
+            connection.close()
 
     def open_next(self, month: str) -> None:
         """Write down what the month after a closed one carries over, so that no pass need read further back."""

@@ -4,8 +4,9 @@ from decimal import Decimal
 
 import pytest
 
-from rowhouse.usage.bills import NoLedgerError, bills_of, openings
+from rowhouse.usage.bills import NoLedgerError, bills_of, connect, load, openings
 from rowhouse.usage.entries import Entry, LedgerError
+from rowhouse.usage.ledger import Ledger
 from rowhouse.usage.model import DAY_MS, HOUR_MS, Window
 from tests.usage.books import (
     DECEMBER,
@@ -68,6 +69,44 @@ def test_an_opening_says_the_same_as_all_the_months_before(tmp_path):
     assert context.connection.execute("SELECT count(*) FROM entries WHERE kind = 'purchase'").fetchall() == [(0,)]
     assert [(bill.total, bill.credits_left) for bill in again] == [(bill.total, bill.credits_left) for bill in december]
     assert again[0].credits_left == {"generations": Decimal(150)}
+
+
+def test_until_a_month_is_closed_the_next_one_reads_no_further_back_than_to_the_last_that_was_opened(tmp_path):
+    """Else each pass of a month's first hours would read the whole ledger, and longer each month."""
+    store = folder(tmp_path)
+    rows = credits_world()
+    ledger = write(store, [row for row in rows if row["at"] < NOVEMBER.start])
+    bills, context = bills_of(store, "main", None, OCTOBER)
+    plans = [Entry(**with_terms(plan_row("acme", OCTOBER.start - HOUR_MS, "llamasketch/starter")))]
+    totals = [Entry(**row) for row in counter_rows("acme", "generations", [(at(2026, 10, 3), 2150)])]
+    ledger.remember("account", NOVEMBER.start, [*openings(bills, context, NOVEMBER.start), *plans])
+    ledger.remember("app", NOVEMBER.start, totals)  # what opening.carried would give
+    write(store, [row for row in rows if row["at"] >= NOVEMBER.start])
+    december, context = bills_of(store, "main", None, DECEMBER)  # November is not closed
+    assert load(ledger, context.connection, DECEMBER) == "2026-11"
+    assert context.connection.execute("SELECT count(*) FROM entries WHERE kind = 'purchase'").fetchall() == [(0,)]
+    assert december[0].credits_left == {"generations": Decimal(150)}
+
+
+def test_an_opening_that_was_written_down_months_late_does_not_stand_for_the_months_since(tmp_path):
+    store = folder(tmp_path)
+    ledger = write(store, [row for row in credits_world() if row["kind"] != "pass"])
+    late = at(2027, 1, 5)
+    write(store, [pass_row(late)])
+    ledger.remember("account", late, openings(*bills_of(store, "main", None, NOVEMBER), late))
+    connection = bills_of(store, "main", None, DECEMBER)[1].connection
+    assert load(ledger, connection, Window.month("2027-01")) == "2026-12"
+    assert connection.execute("SELECT count(*) FROM entries WHERE kind = 'machine'").fetchall() == [(2,)]
+
+
+def test_the_first_month_is_read_once(tmp_path, monkeypatch):
+    store = folder(tmp_path)
+    ledger = write(store, [plan_row("acme", NOVEMBER.start, "aether/pro"), pass_row(NOVEMBER.start + HOUR_MS)])
+    asked = []
+    table = Ledger.table
+    monkeypatch.setattr(Ledger, "table", lambda self, *args, **more: asked.append(more) or table(self, *args, **more))
+    assert load(ledger, connect(), NOVEMBER) is None
+    assert asked == [{"since": "2026-11"}]
 
 
 def test_one_tenants_mistake_leaves_the_others_their_bills(tmp_path):
