@@ -23,7 +23,7 @@ from components.edge import Edge
 from components.gate import SESSION, Gate, GateArgs, includes_for
 from components.host_fly import FlyHost, FlyHostArgs
 from rowhouse.spec import model, names
-from rowhouse.spec.prices import monthly_price
+from rowhouse.spec.prices import monthly_price, rates_words
 from rowhouse.spec.terms import applied_text
 
 __all__ = ["Tenant", "TenantArgs"]
@@ -133,6 +133,7 @@ class Tenant(pulumi.ComponentResource):
             "customer": billing.customer_id,
             "subscription": billing.subscription_id,
             "monthly_price": f"{monthly_price(tenant.plan)} {tenant.plan.currency.upper()}",
+            "rates": list(rates_words(tenant.plan)),
             "members": list(tenant.members),
             "instances": self.instances,
         }

@@ -15,7 +15,7 @@ from rich.console import Console
 
 from rowhouse.cli import guards
 from rowhouse.cli.changes import Outcome
-from rowhouse.cli.output import EXIT_FINDINGS, EXIT_NOTHING_DONE, JsonOption, data, emit, fail, handled, prose
+from rowhouse.cli.output import EXIT_FINDINGS, EXIT_NOTHING_DONE, JsonOption, data, emit, fail, handled, prose, resumable
 from rowhouse.cli.prices import in_plain_prices
 from rowhouse.cli.progress import Teller
 from rowhouse.cli.render import print_outcome
@@ -134,6 +134,7 @@ def preview(
 
 
 @handled
+@resumable
 def up(
     stack: StackOption = "main",
     engine: EngineOption = "auto",
@@ -148,15 +149,18 @@ def up(
         async with _sweeping(where, driver, stack, state, teller) as sweep:
             if where.vendors == "loopback" and not refresh:
                 sweep.refuse_foreign(state)
-            review = await _swept_after(_asker(teller, "Apply these changes?", sweep.found, words), driver, sweep, teller, asks=not yes)
+            review = await _swept_after(
+                _asker(teller, "Apply these changes?", "applying", sweep.found, words), driver, sweep, teller, asks=not yes
+            )
             return words(await driver.up(teller, review, refresh=refresh)), sweep.removed
 
-    with Teller(prose, "applying", quiet=as_json) as teller:
+    with Teller(prose, "applying" if yes else "previewing", quiet=as_json) as teller:
         outcome, removed = asyncio.run(work(teller))
     _finish(outcome, as_json=as_json, done=not outcome.declined, leftovers=removed)
 
 
 @handled
+@resumable
 def refresh(stack: StackOption = "main", engine: EngineOption = "auto", as_json: JsonOption = False) -> None:
     """Read every object at the vendors again and correct the state; changes nothing at the vendors."""
     _, driver, _, _ = prepared(stack, engine)
@@ -166,6 +170,7 @@ def refresh(stack: StackOption = "main", engine: EngineOption = "auto", as_json:
 
 
 @handled
+@resumable
 def destroy(
     stack: StackOption = "main",
     engine: EngineOption = "auto",
@@ -186,10 +191,10 @@ def destroy(
 
     async def work(teller: Teller) -> tuple[Outcome, list[Leftover]]:
         async with _sweeping(where, driver, stack, state, teller) as sweep:
-            review = await _swept_after(_asker(teller, "Delete all this?", sweep.found), driver, sweep, teller, asks=not yes)
+            review = await _swept_after(_asker(teller, "Delete all this?", "destroying", sweep.found), driver, sweep, teller, asks=not yes)
             return await driver.destroy(teller, review, delete_data=delete_data), sweep.removed
 
-    with Teller(prose, "destroying", quiet=as_json) as teller:
+    with Teller(prose, "destroying" if yes else "previewing", quiet=as_json) as teller:
         outcome, removed = asyncio.run(work(teller))
     _finish(outcome, as_json=as_json, done=not outcome.declined, leftovers=removed)
 
@@ -217,19 +222,20 @@ async def _swept_after(ask: Review, driver: Driver, sweep: Sweep, teller: Teller
     return None
 
 
-def _asker(teller: Teller, question: str, leftovers: Sequence[Leftover], words: Words = lambda outcome: outcome) -> Review:
-    """A review that shows the plan and asks; without a person it declines."""
+def _asker(teller: Teller, question: str, doing: str, leftovers: Sequence[Leftover], words: Words = lambda outcome: outcome) -> Review:
+    """A review that shows the plan and asks; without a person it declines. What follows a yes is told as `doing`."""
 
     def review(outcome: Outcome) -> bool:
         teller.pause()
         _print_leftovers(prose, leftovers)
         print_outcome(prose, words(outcome), done=False)
         if not outcome.changes and not leftovers:
+            teller.resume(doing)
             return True
         if not sys.stdin.isatty():
             fail("Nobody is here to ask. Review the preview, then run again with --yes.")
         answer = typer.confirm(question, err=True)
-        teller.resume()
+        teller.resume(doing)
         return answer
 
     return review

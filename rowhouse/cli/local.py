@@ -11,15 +11,13 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from rowhouse.cli.local_folder import DEFAULT, LocalFolder
-from rowhouse.cli.output import JsonOption, emit, handled
+from rowhouse.cli.output import EXIT_INTERRUPTED, JsonOption, emit, handled
 from rowhouse.cli.surroundings import EnvironmentProblemError, find_root
 
 if TYPE_CHECKING:
     from rowhouse.localcloud.cloud import LocalCloud
 
 __all__ = ["demo", "localcloud"]
-
-_INTERRUPTED = 130  # as shells tell a process that a second Ctrl-C ended
 
 
 @handled
@@ -45,7 +43,7 @@ def localcloud(
         try:
             asyncio.run(_serve(folder, as_json=as_json))
         except KeyboardInterrupt:
-            raise typer.Exit(_INTERRUPTED) from None
+            raise typer.Exit(EXIT_INTERRUPTED) from None
 
 
 async def _serve(folder: LocalFolder, *, as_json: bool) -> None:

@@ -1,7 +1,7 @@
 """How every command speaks: data on standard output, prose on standard error, four exit codes.
 
 0 done and all well; 1 done, with findings or failed tenants named; 2 nothing done, bad input or configuration;
-3 stopped by the breaker.
+3 stopped by the breaker. Ctrl-C ends with 130.
 """
 
 from __future__ import annotations
@@ -19,7 +19,20 @@ from rich.console import Console
 
 from rowhouse.errors import RowhouseError
 
-__all__ = ["EXIT_BREAKER", "EXIT_FINDINGS", "EXIT_NOTHING_DONE", "JsonOption", "data", "emit", "fail", "handled", "prose", "width_of"]
+__all__ = [
+    "EXIT_BREAKER",
+    "EXIT_FINDINGS",
+    "EXIT_INTERRUPTED",
+    "EXIT_NOTHING_DONE",
+    "JsonOption",
+    "data",
+    "emit",
+    "fail",
+    "handled",
+    "prose",
+    "resumable",
+    "width_of",
+]
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -27,6 +40,8 @@ R = TypeVar("R")
 EXIT_FINDINGS = 1
 EXIT_NOTHING_DONE = 2
 EXIT_BREAKER = 3
+EXIT_INTERRUPTED = 130
+"""As shells tell a process that Ctrl-C ended."""
 
 JsonOption = Annotated[bool, typer.Option("--json", help="One JSON document on standard output, nothing else there.")]
 
@@ -72,5 +87,18 @@ def handled(command: Callable[P, R]) -> Callable[P, R]:
             return command(*args, **kwargs)
         except RowhouseError as error:
             fail(str(error))
+
+    return inner
+
+
+def resumable(command: Callable[P, R]) -> Callable[P, R]:
+    """Say on Ctrl-C that what was done is kept and how to go on, for a command that goes on where it was when it is run again."""
+
+    @functools.wraps(command)
+    def inner(*args: P.args, **kwargs: P.kwargs) -> R:
+        try:
+            return command(*args, **kwargs)
+        except KeyboardInterrupt:
+            fail(f"interrupted: what was done is kept; run `rowhouse {command.__name__}` again to go on", EXIT_INTERRUPTED)
 
     return inner

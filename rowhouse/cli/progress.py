@@ -42,9 +42,11 @@ class Teller:
         if self._status is not None:
             self._status.stop()
 
-    def resume(self) -> None:
-        """Show the live line again."""
+    def resume(self, what: str) -> None:
+        """Go on with something else after the question, its time counted from now."""
+        self.what, self._began = what, time.monotonic()
         if self._status is not None:
+            self._status.update(f"{what} …")
             self._status.start()
 
     def progress(self, done: int, known: int, running: int) -> None:

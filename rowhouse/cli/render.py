@@ -26,6 +26,7 @@ _SIGNS = {
 _WORDS = {"discard": "forget", "create-replacement": "replace", "delete-replaced": "replace"}
 _SHARED = "shared by all tenants"
 _VALUE_LIMIT = 48
+_NAMED = 10
 
 
 def print_outcome(console: Console, outcome: Outcome, *, done: bool) -> None:
@@ -46,12 +47,13 @@ def changes_text(outcome: Outcome) -> Text:
             text.append(f" {change.kind:22} {change.name}\n")
             rows = change.diff if change.told is None else change.told
             for path, kind, before, after in (each for row in rows for each in inside(row)):
-                text.append(f"      {path}: {_shown(kind, before, after)}\n", style="dim")
+                told = path if before is None and after is None else f"{path}: {_shown(kind, before, after)}"
+                text.append(f"      {told}\n", style="dim")
     return text
 
 
 def _failures_text(outcome: Outcome) -> Text:
-    """What failed, in full, each reason once; then, in a line a tenant, what was left alone for it."""
+    """What failed, in full, each reason once; then what was left alone for it: a line a tenant, or, when it is much, a count."""
     text = Text(style="red")
     failed: dict[str, list[str]] = {}
     left: dict[str, list[str]] = {}
@@ -65,10 +67,19 @@ def _failures_text(outcome: Outcome) -> Text:
         elif not is_component(failure.urn):
             left.setdefault(tenant, []).append(name)
     for message, names in failed.items():
-        text.append(f"failed: {', '.join(names)}: {message}\n")
+        text.append(f"failed: {_some(names)}: {message}\n")
+    if len(left) > 1 and (count := sum(map(len, left.values()))) > _NAMED:
+        tenants = len(left.keys() - {""})
+        text.append(f"left alone: {count} resources that depend on what failed, of {tenants} tenant{'s' if tenants > 1 else ''}\n")
+        return text
     for tenant, names in sorted(left.items()):
-        text.append(f"left alone: {tenant + ': ' if tenant else ''}{', '.join(sorted(names))}\n")
+        text.append(f"left alone: {tenant + ': ' if tenant else ''}{_some(sorted(names))}\n")
     return text
+
+
+def _some(names: list[str]) -> str:
+    """The first names and how many more there are: a long list buries the reason."""
+    return f"{', '.join(names[:_NAMED])}{f' and {len(names) - _NAMED} more' if len(names) > _NAMED else ''}"
 
 
 def table(title: str, *columns: str) -> Table:

@@ -18,6 +18,7 @@ from rowhouse.cli.render import table
 from rowhouse.cli.surroundings import surroundings
 from rowhouse.cli.sweep import foreign
 from rowhouse.spec.accounts import is_loopback
+from rowhouse.spec.source import read_folder
 from rowhouse.vendors.fly import Fly
 from rowhouse.vendors.http import VendorError
 
@@ -39,6 +40,23 @@ class Row:
     customer: str
     subscription: str
     monthly_price: str
+    tenant_state: str = "active"
+    """What the tenant's file said when it was applied last."""
+    rates: tuple[str, ...] = ()
+    """What use costs beyond what the plan includes, in words."""
+
+    @property
+    def shown_state(self) -> str:
+        """The state for people: that a tenant leaves or is suspended comes first."""
+        return self.state if self.tenant_state == "active" else f"{self.tenant_state} ({self.state})"
+
+    @property
+    def shown_price(self) -> str:
+        """What a month costs, for people: rates where there is no base price."""
+        if self.tenant_state not in {"active", "suspended"}:
+            return "not billed"
+        free = self.monthly_price.startswith("0.00 ")
+        return ", ".join(self.rates) if free and self.rates else self.monthly_price
 
 
 def tenants_in(state: Mapping[str, Any]) -> dict[str, Any]:
@@ -84,6 +102,8 @@ async def rows(tenants: Mapping[str, Any], fly: Fly, env: Mapping[str, str]) -> 
             customer=str(summary.get("customer") or ""),
             subscription=str(summary.get("subscription") or ""),
             monthly_price=str(summary.get("monthly_price") or ""),
+            tenant_state=str(summary.get("state") or "active"),
+            rates=tuple(summary.get("rates") or ()),
         )
 
     return list(
@@ -105,8 +125,8 @@ def status_table(found: list[Row]) -> Table:
         first = row.tenant != before
         before = row.tenant
         shared = [row.tenant, row.plan] if first else ["", ""]
-        owner = [", ".join(row.members), row.customer, row.subscription or "none", row.monthly_price] if first else ["", "", "", ""]
-        made.add_row(*shared, row.instance, row.host, row.state, row.url, *owner)
+        owner = [", ".join(row.members), row.customer, row.subscription or "none", row.shown_price] if first else ["", "", "", ""]
+        made.add_row(*shared, row.instance, row.host, row.shown_state, row.url, *owner)
     return made
 
 
@@ -127,8 +147,16 @@ def status(stack: StackOption = "main", engine: EngineOption = "auto", as_json: 
     if where.vendors == "loopback" and found and all(row.state == "missing" for row in found):
         prose.print(foreign(stack), style="yellow", markup=False, soft_wrap=True)
     if as_json:
-        emit([asdict(row) | {"members": list(row.members)} for row in found])
+        emit([asdict(row) | {"members": list(row.members), "rates": list(row.rates)} for row in found])
     elif found:
         data.print(status_table(found))
     else:
-        data.print("No tenants yet. `rowhouse new` writes the file of one, `rowhouse up` makes it.", markup=False)
+        data.print(_nothing(len(read_folder(where.root, "tenants")[0])), markup=False)
+
+
+def _nothing(files: int) -> str:
+    """Why there is nothing to show, and what to do."""
+    if not files:
+        return "No tenants yet. `rowhouse new` writes the file of one, `rowhouse up` makes it."
+    counted = "1 file" if files == 1 else f"{files} files"
+    return f"Nothing applied yet, {counted} in tenants/: `rowhouse up` makes what is written there."

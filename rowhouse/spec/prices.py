@@ -35,6 +35,7 @@ __all__ = [
     "price_specs",
     "product_spec",
     "rate_words",
+    "rates_words",
     "terms_words",
 ]
 
@@ -191,6 +192,11 @@ def terms_words(plan: Plan) -> dict[str, str]:
                 (meter.price or Decimal(0)) * 100 if rated else cents, plan.currency, meter.unit if rated else unit
             )
     return words
+
+
+def rates_words(plan: Plan) -> tuple[str, ...]:
+    """What each billed meter of a plan costs beyond what is included, for people, in the order of the meters: `0.10 USD an hour`."""
+    return tuple(words for name, words in terms_words(plan).items() if name != BASE)
 
 
 def meter_specs(project: str, catalog: Catalog) -> tuple[MeterSpec, ...]:

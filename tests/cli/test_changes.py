@@ -130,3 +130,30 @@ def test_what_fails_for_one_reason_is_told_once_with_every_name():
         "failed: acme: acme-main-volume: no capacity",
     ]
     assert "3 failed" in lines[-1]
+
+
+def named(count: int, tenant: str = "acme", **more: bool) -> list[Failed]:
+    """Failures of so many machines of a tenant for one reason."""
+    return [Failed(f"{MACHINE}-{tenant}-{number:02d}", "no plugin", **more) for number in range(count)]
+
+
+def test_many_names_are_told_as_the_first_and_a_count():
+    lines = printed(Outcome(failures=named(25), parents={**PARENTS, **{failure.urn: HOST for failure in named(25)}}))
+    assert lines[0].endswith("acme: acme-main-machine-acme-09 and 15 more: no plugin")
+    assert len(lines) == 2
+
+
+def test_what_many_tenants_lost_is_one_line_with_a_count():
+    other = TENANT.replace("acme", "fern")
+    mine, theirs = named(6, skipped=True), named(6, "fern", skipped=True)
+    parents = {**PARENTS, other: STACK, **{failure.urn: HOST for failure in mine}, **{failure.urn: other for failure in theirs}}
+    lines = printed(Outcome(failures=[Failed(METER, "no plugin"), *mine, *theirs], parents=parents))
+    assert lines[:-1] == ["failed: hours: no plugin", "left alone: 12 resources that depend on what failed, of 2 tenants"]
+    few = printed(Outcome(failures=[*mine[:2], *theirs[:2]], parents=parents))
+    assert [line.split(":")[1].strip() for line in few[:-1]] == ["acme", "fern"]
+
+
+def test_a_reason_without_values_is_told_in_words():
+    diff = (("initialization is taken up again", "update", None, None),)
+    lines = printed(Outcome(changes=[Change("update", MACHINE, "rowhouse:fly:Machine", HOST, diff)], parents=PARENTS))
+    assert lines[2] == "      initialization is taken up again"

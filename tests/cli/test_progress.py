@@ -5,7 +5,8 @@ import io
 import pytest
 from rich.console import Console
 
-from rowhouse.cli import progress
+from rowhouse.cli import apply, progress
+from rowhouse.cli.changes import Change, Outcome
 from rowhouse.cli.progress import Teller
 from rowhouse.engine.report import Diagnostic
 from rowhouse.engine.report import Progress as Moved
@@ -39,3 +40,14 @@ def test_only_warnings_are_told_at_once(told: io.StringIO):
         teller.on_engine_event(Diagnostic(severity, f"an {severity}", ""))
     assert told.getvalue() == "warning: an warning\n"
     assert [severity for severity, _ in teller.diagnostics] == ["info", "warning", "error"]
+
+
+def test_what_is_only_foreseen_is_told_as_a_preview_until_somebody_agrees(told: io.StringIO, monkeypatch: pytest.MonkeyPatch):
+    teller = Teller(Console(file=told, width=200), "previewing")
+    monkeypatch.setattr(apply.sys.stdin, "isatty", lambda: True)
+    monkeypatch.setattr(apply.typer, "confirm", lambda *_, **__: True)
+    teller.on_engine_event(Moved(1, 0, 151))
+    plan = Outcome(changes=[Change("create", "urn:pulumi:main::p::rowhouse:fly:App::a", "rowhouse:fly:App", "")])
+    assert apply._asker(teller, "Apply?", "applying", [])(plan)
+    teller.on_engine_event(Moved(2, 0, 151))
+    assert [line.partition(":")[0] for line in told.getvalue().splitlines()] == ["previewing", "applying"]
