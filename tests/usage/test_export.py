@@ -3,8 +3,10 @@
 import hashlib
 import json
 import random
+import shutil
 import subprocess
 import sys
+from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
 
@@ -17,7 +19,7 @@ from rowhouse.spec.money import minor_units
 from rowhouse.usage import export_tables
 from rowhouse.usage.bills import NoLedgerError, bills_of
 from rowhouse.usage.entries import LedgerError
-from rowhouse.usage.export import ExportError, check, export, written_at
+from rowhouse.usage.export import Exported, ExportError, check, export, written_at
 from rowhouse.usage.ledger import Ledger
 from rowhouse.usage.model import DAY_MS, HOUR_MS
 from rowhouse.vendors.store_file import FileStore
@@ -40,7 +42,7 @@ PLANS = (
     *("ai-diy/standard", "aether/pro", "aether/free", "aether/team", "llamasketch/free", "llamasketch/starter", "llamasketch/unlimited"),
     *("my-jarvis/usage", "ai-diy-roadmap/hourly", "ai-diy-roadmap/basic"),
 )
-BATCH = 25
+BATCH = 12
 
 
 def recomputed(place, month="2026-11"):
@@ -110,6 +112,13 @@ def test_law_7_a_process_without_our_code_computes_each_invoice_from_the_export_
     same(place / "out", bills)
 
 
+@pytest.fixture(scope="module")
+def worlds(tmp_path_factory):
+    """A dozen worlds in one ledger, among them one whose plan changed while it ran; and their bills."""
+    ledger = write(folder(tmp_path_factory.mktemp("worlds")), rows_of(range(12)))
+    return ledger, bills_of(ledger.store, "main", None, NOVEMBER)[0]
+
+
 @pytest.mark.parametrize(
     ("query", "old", "new"),
     [
@@ -117,22 +126,39 @@ def test_law_7_a_process_without_our_code_computes_each_invoice_from_the_export_
         ("_usage_hours", "THEN ms ELSE 0", "THEN ms - ms % 60000 ELSE 0"),  # hours are cut to the minute
     ],
 )
-def test_law_7_notices_a_mistake_in_the_export(tmp_path, monkeypatch, query, old, new):
+def test_law_7_notices_a_mistake_in_the_export(tmp_path, monkeypatch, worlds, query, old, new):
+    ledger, bills = worlds
     right = getattr(export_tables, query)
     assert old in right(NOVEMBER.end)
     monkeypatch.setattr(export_tables, query, lambda until: right(until).replace(old, new))
-    ledger = write(folder(tmp_path), rows_of(range(12)))
     export(ledger, FileStore(tmp_path / "out"), since="2026-11")
     with pytest.raises(AssertionError):
-        same(tmp_path / "out", bills_of(ledger.store, "main", None, NOVEMBER)[0])
+        same(tmp_path / "out", bills)
 
 
-def quiet_rows(until):
+def quiet_rows(until, born=NOVEMBER.start):
     """One tenant: 22 hours, 12 GB, a hundred generations that nobody bills."""
-    born = NOVEMBER.start - DAY_MS
     rows = [plan_row("acme", born, "aether/pro"), *volume_rows("acme", born, 20, "12", until)]
     rows += machine_rows("acme", born, [(at(2026, 11, 3, 23, 30), at(2026, 11, 4, 21, 30))], until)
     return [*rows, *counter_rows("acme", "builds", [(born, 0), (at(2026, 11, 5, 0, 30), 100)]), pass_row(until)]
+
+
+@dataclass
+class Autumn:
+    """An end of October, a November and the first hour of December: what was exported of them, and from where."""
+
+    rows: list
+    ledger: Ledger
+    out: Path
+    done: Exported
+
+
+@pytest.fixture(scope="module")
+def autumn(tmp_path_factory):
+    """For tests that only read it, or work on a copy."""
+    place, rows = tmp_path_factory.mktemp("autumn"), quiet_rows(at(2026, 12, 1, 1), NOVEMBER.start - DAY_MS)
+    ledger = write(folder(place), rows)
+    return Autumn(rows, ledger, place / "out", export(ledger, FileStore(place / "out")))
 
 
 def content(place):
@@ -143,12 +169,10 @@ def content(place):
     }
 
 
-def test_a_month_can_be_read_with_any_tool_and_its_invoice_computed(tmp_path):
-    ledger = write(folder(tmp_path), quiet_rows(at(2026, 12, 1, 1)))
-    done = export(ledger, FileStore(tmp_path / "out"))
-    assert (done.months, done.without_bill) == (["2026-10", "2026-11", "2026-12"], {})
-    same(tmp_path / "out", bills_of(ledger.store, "main", None, NOVEMBER)[0])
-    month = tmp_path / "out/export/main/2026-11"
+def test_a_month_can_be_read_with_any_tool_and_its_invoice_computed(autumn):
+    assert (autumn.done.months, autumn.done.without_bill) == (["2026-10", "2026-11", "2026-12"], {})
+    same(autumn.out, bills_of(autumn.ledger.store, "main", None, NOVEMBER)[0])
+    month = autumn.out / "export/main/2026-11"
     ran = subprocess.run(["sha256sum", "--check", "--quiet", "SHA256SUMS"], cwd=month, check=False, capture_output=True)
     assert ran.returncode == 0, ran.stderr
     hours = duckdb.execute(
@@ -162,20 +186,18 @@ def test_a_month_can_be_read_with_any_tool_and_its_invoice_computed(tmp_path):
         ("running_hours", "0.00"),
         ("storage_gb", "1.00"),
     ]
-    assert check(FileStore(tmp_path / "out"), "main") == []
+    assert check(FileStore(autumn.out), "main") == []
 
 
-def test_the_same_ledger_gives_the_same_bytes_from_another_process_another_order_and_with_doubled_lines(tmp_path):
-    rows = quiet_rows(at(2026, 12, 1, 1))
-    export(write(folder(tmp_path / "a"), rows), FileStore(tmp_path / "a/out"))
-    other = random.Random(7).sample([*rows, *rows], 2 * len(rows))
+def test_the_same_ledger_gives_the_same_bytes_from_another_process_another_order_and_with_doubled_lines(tmp_path, autumn):
+    other = random.Random(7).sample([*autumn.rows, *autumn.rows], 2 * len(autumn.rows))
     write(folder(tmp_path / "b"), other)
     code = (
         "import sys; from pathlib import Path; from rowhouse.usage.export import export; from rowhouse.usage.ledger import Ledger;"
         "from rowhouse.vendors.store_file import FileStore as F; p = Path(sys.argv[1]); export(Ledger(F(p / 'store'), 'main'), F(p / 'out'))"
     )
     subprocess.run([sys.executable, "-c", code, str(tmp_path / "b")], check=True)
-    one, two = content(tmp_path / "a/out"), content(tmp_path / "b/out")
+    one, two = content(autumn.out), content(tmp_path / "b/out")
     roots = [json.loads(files.pop("export/main/manifest.json")) for files in (one, two)]
     assert one == two
     assert roots[0]["months"] == roots[1]["months"]
@@ -190,7 +212,7 @@ def test_running_again_writes_nothing_and_an_hour_later_only_that_day(tmp_path):
     assert done.closed_until == at(2026, 11, 5, 10)
     assert export(ledger, target).written == []
     later = first + HOUR_MS
-    write(store, [*machine_rows("acme", NOVEMBER.start - DAY_MS, [], later)[-1:], pass_row(later)], per=HOUR_MS)
+    write(store, [*machine_rows("acme", NOVEMBER.start, [], later)[-1:], pass_row(later)], per=HOUR_MS)
     again = export(Ledger(store, "main"), target)
     assert again.closed_until == at(2026, 11, 5, 11)
     assert {key.removeprefix("export/main/2026-11/") for key in again.written} == {
@@ -212,12 +234,10 @@ def test_only_hours_that_every_source_vouches_for_are_in_it(tmp_path):
     assert json.loads((month / "manifest.json").read_bytes())["complete"] is False
 
 
-def test_the_manifest_names_the_heads_of_the_ledger_and_each_month_the_one_before(tmp_path):
-    ledger = write(folder(tmp_path), quiet_rows(at(2026, 12, 1, 1)))
-    export(ledger, FileStore(tmp_path / "out"))
-    out = tmp_path / "out/export/main"
+def test_the_manifest_names_the_heads_of_the_ledger_and_each_month_the_one_before(autumn):
+    out = autumn.out / "export/main"
     root = json.loads((out / "manifest.json").read_bytes())
-    assert root["heads"] == ledger.heads()
+    assert root["heads"] == autumn.ledger.heads()
     manifests = [(out / month / "manifest.json").read_bytes() for month in root["months"]]
     hashes = [hashlib.sha256(data).hexdigest() for data in manifests]
     assert hashes == list(root["months"].values())
@@ -225,16 +245,15 @@ def test_the_manifest_names_the_heads_of_the_ledger_and_each_month_the_one_befor
 
 
 @pytest.mark.parametrize("what", ["changed", "missing"])
-def test_a_file_that_was_touched_is_named_and_the_next_run_puts_it_back(tmp_path, what):
-    ledger, target = write(folder(tmp_path), quiet_rows(at(2026, 12, 1, 1))), FileStore(tmp_path / "out")
-    export(ledger, target)
+def test_a_file_that_was_touched_is_named_and_the_next_run_puts_it_back(tmp_path, autumn, what):
+    target = FileStore(shutil.copytree(autumn.out, tmp_path / "out"))
     key = "export/main/2026-11/plans.parquet"
     if what == "changed":
         target.put(key, b"PAR1 and nothing else")
     else:
         target.delete(key)
     assert [line.split(":")[0] for line in check(target, "main")] == [key]
-    assert export(ledger, target).written == [key]
+    assert export(autumn.ledger, target).written == [key]
     assert check(target, "main") == []
 
 
