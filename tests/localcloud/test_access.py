@@ -479,6 +479,8 @@ def test_what_people_type_is_escaped_and_an_address_that_is_none_is_asked_for_ag
         again = await browser._submit(page, email='"><script>')
         assert (again.status_code, "<script>" in again.text) == (400, False)
         assert "default-src 'none'" in again.headers["content-security-policy"]
+        assert '<link rel="icon" href="data:,">' in again.text
+        assert "img-src data:;" in again.headers["content-security-policy"]
 
     on_edge(test)
 
