@@ -72,7 +72,8 @@ class Money:
             "The bills", "The customers pay at Stripe. Of an invoice this month's own lines are compared; it may hold the next base price."
         )
         statements = await self._paid(month)
-        shown_bills = table("", "tenant", "plan", "used, and what is included", "a bill of", "at Stripe")
+        shown_bills = table("", "tenant", "plan", "used of included", "a bill of", "at Stripe")
+        shown_bills.columns[1].no_wrap = True
         for bill in bills:
             found = statements.get(bill.tenant)
             charges = [charge for charge in found.charges if charge.period == month and charge.final] if found is not None else []
@@ -197,8 +198,8 @@ class Money:
 
 def _use(line: Line) -> str:
     """Such as `140.33 of 100 hours`; rounded for the table only."""
-    included = "" if line.included is None else f" of {_short(line.included)}"
-    refused = f", {_short(line.refused)} beyond what it may" if line.refused else ""
+    included = "" if not line.included else f" of {_short(line.included)}"
+    refused = f", {_short(line.refused)} refused" if line.refused else ""
     return f"{_short(line.quantity)}{included} {line.unit}{'' if line.unit == 'GB-month' else 's'}{refused}"
 
 

@@ -79,7 +79,7 @@ class Month:
                 f"{self._pushed} totals sent to Stripe: {time.monotonic() - began:.0f} s"
             )
             self._narrator.say(
-                f"{self._gaps} machines were replaced between two passes: what they did until then stays unknown and unbilled"
+                f"machines replaced between two passes: {self._gaps}; what they did since the pass before stays unknown, unbilled"
             )
             await Money(self._stage, self._env, self._project, self._narrator, pipeline, self._apps).play(month)
 
