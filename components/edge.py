@@ -15,6 +15,7 @@ from components.cell import Cell
 from components.labels import marks
 from rowhouse.provider.sdk import fly
 from rowhouse.spec import names
+from rowhouse.spec.marks import EDGE
 
 __all__ = ["GATEWAY_PORT", "HEALTH_PORT", "Edge"]
 
@@ -105,7 +106,7 @@ class Edge(pulumi.ComponentResource):
                     }
                 },
                 restart={"policy": "always"},
-                metadata=marks(cell, "edge"),
+                metadata=marks(cell, EDGE),
                 autostop="off",
                 min_secrets_version=secrets.version,
                 # One after the other, and the next only when the last is healthy: one answers while the other is replaced.

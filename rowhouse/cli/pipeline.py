@@ -75,6 +75,7 @@ async def opened(
             sink=_sink(sink, stripe, project, stack, ledger.store),
             fleet=fleet,
             progress=progress,
+            own_time=vendors == "real",
         )
     finally:
         await asyncio.gather(fly.close(), cloudflare.close(), stripe.close())

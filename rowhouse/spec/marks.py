@@ -6,9 +6,11 @@ what carries the mark, so the mark is given as a plain input by each component a
 
 from __future__ import annotations
 
-__all__ = ["MANAGED_BY", "labels_for"]
+__all__ = ["EDGE", "MANAGED_BY", "labels_for"]
 
 MANAGED_BY = "rowhouse"
+EDGE = "edge"
+"""Stands for the tenant in the mark of what a cell's tenants share; no tenant may have that id."""
 
 
 def labels_for(project: str, stack: str, tenant: str, instance: str | None = None) -> dict[str, str]:

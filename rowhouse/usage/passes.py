@@ -110,6 +110,8 @@ class Pipeline:
     fleet: Fleet | None = None
     """Today's files, only to say whose plan was never recorded."""
     progress: Callable[[str], None] = lambda _what: None
+    own_time: bool = True
+    """Whether the vendors live in the same time as this machine; stand-ins on a virtual clock do not, and then clocks are not compared."""
     _known: tuple[str, Previous] | None = None
     """The window of this pipeline's last pass and what was known after it, for whoever makes many passes in one process."""
 
@@ -157,7 +159,7 @@ class Pipeline:
         told = [*seen.findings, *problems]
         data = {
             "sources": {name: source.document() for name, source in sorted(seen.completeness.items())},
-            "machine_clock_off_s": seen.machine_clock_off_s,
+            "machine_clock_off_s": seen.machine_clock_off_s if self.own_time else None,
             "findings": [[f.rule, f.subject, f.tenant, f.message] for f in told],
         }
         if not all(one.written for one in done):
@@ -252,7 +254,8 @@ async def reconcile(pipeline: Pipeline) -> PassResult:
     assert seen.now is not None
     now = seen.now
     month = month_of(now)
-    result = PassResult(now, month, remembered, seen.completeness, seen.findings, seen.machine_clock_off_s, calls=seen.calls)
+    off = seen.machine_clock_off_s if pipeline.own_time else None
+    result = PassResult(now, month, remembered, seen.completeness, seen.findings, off, calls=seen.calls)
     if not remembered:
         return result
     bills, context = await asyncio.to_thread(pipeline.read, month, quick=True)

@@ -14,6 +14,7 @@ from itertools import pairwise
 from statistics import median
 from typing import Any, Final
 
+from rowhouse.spec.marks import EDGE
 from rowhouse.spec.money import rounded
 from rowhouse.usage.bills import Context, Freshness, entries_in, month_of
 from rowhouse.usage.close_log import CloseLog
@@ -159,10 +160,11 @@ _NO_HOURS: Final = {"running": 0, "inferred": 0, "stopped": 0, "unknown": 0, "in
 
 
 def _hours(context: Context) -> dict[str, dict[str, int]]:
-    """Tenant to milliseconds by class and the count of instances; also of those that have no plan."""
+    """Tenant to milliseconds by class and the count of instances; also of those that have no plan, but not of the gateways."""
     rows = context.connection.execute(
-        "SELECT tenant, class, sum(end_ms - start_ms) FROM instance_spans GROUP BY ALL UNION ALL"
-        " SELECT tenant, 'instances', count(DISTINCT instance) FROM instance_spans GROUP BY ALL"
+        "SELECT tenant, class, sum(end_ms - start_ms) FROM instance_spans WHERE tenant <> $edge GROUP BY ALL UNION ALL"
+        " SELECT tenant, 'instances', count(DISTINCT instance) FROM instance_spans WHERE tenant <> $edge GROUP BY ALL",
+        {"edge": EDGE},
     ).fetchall()
     found: dict[str, dict[str, int]] = {}
     for tenant, name, value in rows:
@@ -249,7 +251,9 @@ def _plans(tenants: Sequence[Mapping[str, Any]], book: Book) -> list[dict[str, A
 def _days(context: Context) -> list[dict[str, str]]:
     """Hours of all instances by UTC day and class."""
     rows = context.connection.execute(
-        "SELECT hour - hour % 86400000 AS day, sum(running_ms), sum(inferred_ms), sum(unknown_ms) FROM usage_hours GROUP BY 1 ORDER BY 1"
+        "SELECT hour - hour % 86400000 AS day, sum(running_ms), sum(inferred_ms), sum(unknown_ms) FROM usage_hours"
+        " WHERE tenant <> ? GROUP BY 1 ORDER BY 1",
+        [EDGE],
     ).fetchall()
     return [
         {
@@ -267,7 +271,7 @@ def _not_observed(context: Context, hours: Mapping[str, Mapping[str, int]]) -> d
     by_tenant = {
         tenant: {"inferred_s": own["inferred"] // 1000, "unknown_s": own["unknown"] // 1000}
         for tenant, own in sorted(hours.items(), key=lambda item: (-item[1]["unknown"] - item[1]["inferred"], item[0]))
-        if own["inferred"] or own["unknown"]
+        if own["inferred"] >= 1000 or own["unknown"] >= 1000
     }
     passes, incomplete = 0, []
     for entry in entries_in(context.connection, 'kind = \'pass\' AND "at" >= ? AND "at" < ?', *context.period):

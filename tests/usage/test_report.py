@@ -79,6 +79,14 @@ def test_machines_and_volumes_are_priced_by_the_book(report_of: Report):
     assert Decimal(document["tenants"][0]["margin"]) == Decimal("20.00") - Decimal(cost["total"])
 
 
+def test_gateways_are_nobodys_instances_and_still_cost(report_of: Report):
+    gateway = machine_rows("edge", BORN, [(BORN, UNTIL)], UNTIL)
+    without, document = report_of([*quiet(), *passes()]), report_of([*quiet(), *gateway, *passes()])
+    assert (document["totals"]["instances"], document["totals"]["running_hours"]) == (1, "10.00")
+    assert document["days"] == without["days"]
+    assert Decimal(document["totals"]["shared_cost"]) > Decimal(without["totals"]["shared_cost"])
+
+
 def test_what_a_unit_costs_us_is_the_plans_own(report_of: Report):
     rows = [*quiet(plan="ai-diy-roadmap/basic"), *counter_rows("acme", "sprints", [(BORN, 0), (at(2026, 11, 9), 40)]), *passes()]
     assert report_of(rows)["tenants"][0]["cost"]["own"] == "30.00"

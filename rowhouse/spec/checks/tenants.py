@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
+from rowhouse.spec.marks import EDGE
 from rowhouse.spec.model import Fleet
 from rowhouse.spec.problem import Problem
 from rowhouse.spec.slug import lookalike_skeleton, show
@@ -49,7 +50,7 @@ _PUBLIC_MAIL: Final = frozenset(
 
 
 # In marks and names these stand where a tenant's id stands.
-_RESERVED_IDS: Final = frozenset({"catalog", "edge", "rowhouse"})
+_RESERVED_IDS: Final = frozenset({"catalog", EDGE, "rowhouse"})
 
 
 def check_reserved_ids(fleet: Fleet) -> list[Problem]:
