@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import functools
 import html
 import json
 from collections.abc import Iterable, Mapping
@@ -12,7 +13,8 @@ from urllib.parse import quote, quote_plus
 __all__ = ["forms", "found", "found_below"]
 
 
-def forms(secret: str) -> set[bytes]:
+@functools.cache
+def forms(secret: str) -> frozenset[bytes]:
     """The secret plain, escaped for JSON, HTML and URLs, in hex, and in base64 at each of the three alignments."""
     raw = secret.encode()
     texts = {secret, quote(secret), quote(secret, safe=""), quote_plus(secret), html.escape(secret)}
@@ -22,7 +24,7 @@ def forms(secret: str) -> set[bytes]:
             # The characters at both ends mix with the neighbours' bits; what lies between is the secret's own.
             whole = encode(b"\0" * before + raw).decode().rstrip("=")
             texts.add(whole[(4 * before + 2) // 3 : len(whole) - 1])
-    return {text.encode() for text in texts}
+    return frozenset(text.encode() for text in texts)
 
 
 def found(secrets: Mapping[str, str], where: str, data: str | bytes) -> list[str]:
