@@ -50,7 +50,10 @@ def test_passes_and_a_close_by_command_say_success_only_when_everything_was_hear
         assert (closed.code, closed.document["state"], closed.document["tenants"]) == (0, "done", 2), (closed.document, closed.stderr)
         assert closed.document["finalized"] == 1
         await clock.advance(60)
+        for path in ("plans/shop.yaml", "tenants/fern.yaml"):
+            (made.project / path).unlink()  # bills follow what was applied, whatever became of the files
         after = await said(made, "reconcile")
+        assert after.document["tenants"] == 2
         assert (after.code, after.document["month"]) == (0, f"{end:%Y-%m}"), (after.document, after.stderr)
         verified = await said(made, "ledger", "verify")
         assert (verified.code, verified.document["faults"]) == (0, [])

@@ -395,7 +395,7 @@ def test_a_frozen_month_is_left_alone(tmp_path: Path) -> None:
     run(tmp_path, body, start=NOVEMBER.end - DAY)
 
 
-def test_a_plan_that_nobody_noted_is_named_by_the_bills_and_stops_nobody(tmp_path: Path) -> None:
+def test_a_machine_of_somebody_without_a_plan_is_remembered_is_on_nobodys_bill_and_stops_nobody(tmp_path: Path) -> None:
     async def body(world: World) -> None:
         await founded(world)
         world.lives(quiet("stranger", BORN, DECEMBER.end, [(BORN, BORN + HOUR)]))
