@@ -30,6 +30,7 @@ _TYPES: Final = frozenset({"launch", "start", "stop", "exit", "update", "restart
 """Launch, start, exit and update were seen in the field; the others are the actions of the API, whose events are not documented."""
 _FUTURE_MS: Final = 5_000
 """Hosts' clocks may differ by so much without anything being wrong; and a `Date` has whole seconds only."""
+_SECOND_MS: Final = 1000
 _EVENTS_MAX: Final = 50
 _KEPT: Final = ("exit_event", "restart_count")
 """Of an event's request: the rest may be a whole configuration, with what it keeps secret."""
@@ -106,7 +107,8 @@ def read_events(machine: Machine, items: Sequence[Mapping[str, Any]], *, at: int
             data |= {"marks": marks[index], "timestamp": event.raw.get("timestamp")}
             entries.append(_entry(machine, "event", at=trusted + 1, asof=asof, state="unknown", id=event.id, data=data))
         else:
-            entries.append(_entry(machine, "event", at=event.at, asof=asof, state=states[index], id=event.id, data=data))
+            vouched = max(asof, min(event.at, at + _SECOND_MS - 1))
+            entries.append(_entry(machine, "event", at=event.at, asof=vouched, state=states[index], id=event.id, data=data))
 
     lost = _lost(machine, events, marks, mark, first_new)
     if lost:
@@ -117,10 +119,11 @@ def read_events(machine: Machine, items: Sequence[Mapping[str, Any]], *, at: int
     about = {"app": machine.app, "version": machine.version, "updated_at": machine.updated_at}
     for low, high in _good(marks, start):
         last = high == len(events) - 1
-        begin = events[low].at
-        end = asof if last else events[high].at
+        begin, end = events[low].at, events[high].at
         assert begin is not None
         assert end is not None
+        if last:
+            end = max(asof, end - 1)
         if low == 0 and not first_new and _is_first(events[0]):
             begin = min(begin, machine.created_at)
         data = about if last else {"app": machine.app}

@@ -12,7 +12,8 @@ What proves a state, from strong to weak:
 - All else is a gap: `inferred` where the machine ran on both sides of it, otherwise `unknown`.
 
 Where two statements contradict each other, or two events of one millisecond do, the state is unknown: doubt is never `running`. An event
-that stopped a machine counts not later than the list in which it was seen; one that started it not earlier than it says.
+that stopped a machine and says that it was later than the list in which it was seen leaves the state unknown from that list's time on; one
+that started it counts not earlier than it says. Lists count events by the time that each event says.
 Nothing depends on the order of entries, and the same one twice is one: lists are folded into runs of equal polls before anything else.
 """
 
@@ -80,27 +81,33 @@ def _polls(engine: Engine) -> str:
 
 
 def _told(engine: Engine) -> str:
-    """What events left a machine in, once for each millisecond.
+    """What events left a machine in, once for each millisecond, and how many were heard of there.
 
     An id that came with two times or two states is doubt: the later start, the earlier stop, no state. Of two events of one millisecond
     the later id decides (the vendor's ids grow with time), but never for running.
     """
     return f"""
-    SELECT tenant, instance, machine, moment, count(*) AS heard,
-           CASE WHEN min(code) = max(code) THEN max(code) WHEN max(code) = {_GONE} THEN {_GONE}
-                WHEN max_by(code, id) = {_RUNNING} THEN {_UNKNOWN} ELSE max_by(code, id) END AS code
-    FROM (
+    WITH events AS (
         SELECT tenant, instance, machine, id,
                CASE WHEN min(code) = max(code) THEN max(code) ELSE {_UNKNOWN} END AS code,
-               CASE WHEN min(code) = {_RUNNING} THEN max(moment) ELSE min(moment) END AS moment
+               CASE WHEN min(code) = {_RUNNING} THEN max(said) ELSE min(said) END AS moment,
+               CASE WHEN min(code) = {_RUNNING} THEN NULL ELSE min(vouched) END AS vouched
         FROM (
             SELECT tenant, instance, subject AS machine, {_code("state")} AS code,
                    coalesce(id, concat(CAST("at" AS VARCHAR(32)), coalesce({engine.text("type")}, ''), coalesce(state, ''))) AS id,
-                   CASE WHEN {_code("state")} = {_RUNNING} THEN "at" ELSE least("at", coalesce("asof", "at")) END AS moment
+                   "at" AS said, coalesce("asof", "at") AS vouched
             FROM entries WHERE kind = 'event' AND tenant IS NOT NULL AND subject IS NOT NULL
         ) AS lines
         GROUP BY tenant, instance, machine, id
-    ) AS events
+    )
+    SELECT tenant, instance, machine, moment, sum(heard) AS heard,
+           CASE WHEN min(code) = max(code) THEN max(code) WHEN max(code) = {_GONE} THEN {_GONE}
+                WHEN max_by(code, id) = {_RUNNING} THEN {_UNKNOWN} ELSE max_by(code, id) END AS code
+    FROM (
+        SELECT tenant, instance, machine, id, moment, code, 1 AS heard FROM events
+        UNION ALL
+        SELECT tenant, instance, machine, id, vouched, {_UNKNOWN}, 0 FROM events WHERE vouched < moment
+    ) AS marks
     GROUP BY tenant, instance, machine, moment
     """
 
@@ -124,7 +131,7 @@ FROM (
     FROM polls GROUP BY tenant, instance, machine
     UNION ALL
     SELECT tenant, instance, machine, min(moment), min(CASE WHEN code = {_GONE} THEN moment END), NULL
-    FROM told GROUP BY tenant, instance, machine
+    FROM told WHERE heard > 0 GROUP BY tenant, instance, machine
     UNION ALL
     SELECT tenant, instance, machine, min(lo), NULL, NULL FROM lists GROUP BY tenant, instance, machine
 ) AS evidence
@@ -164,13 +171,14 @@ before AS (
     SELECT n, lo, hi, max(hi) OVER (PARTITION BY n ORDER BY lo ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING) AS reached FROM longest
 ),
 numbered AS (
-    SELECT n, lo, hi, sum(CASE WHEN reached >= lo THEN 0 ELSE 1 END)
+    SELECT n, lo, hi, sum(CASE WHEN reached >= lo - 1 THEN 0 ELSE 1 END)
                       OVER (PARTITION BY n ORDER BY lo ROWS BETWEEN UNBOUNDED PRECEDING AND CURRENT ROW) AS island
     FROM before
 )
 SELECT n, min(lo) AS lo, max(hi) AS hi FROM numbered GROUP BY n, island
 """
-"""Where event lists prove a machine's states without a break: lists of which every event is at hand, joined where they touch."""
+"""Where event lists prove a machine's states without a break: lists of which every event is at hand, joined where they touch. One that has
+all events up to a millisecond touches one that begins with the next."""
 
 _COVERS = f"""
     SELECT n, code, updated, greatest(lo, {_CEILED}) AS lo, least(hi, coalesce(next, hi)) AS hi

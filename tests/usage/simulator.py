@@ -78,6 +78,8 @@ class Faults:
     lost_row: float = 0.0
     doubled: float = 0.0
     silence: Span | None = None
+    close: float = 0.0
+    """How likely a pass asks right after something happened, within the same second."""
     clipped: bool = False
     """Whether an event list is told from the last known event on, or as far as it goes."""
 
@@ -298,6 +300,7 @@ def make_world(seed: int, start: int, end: int, plans: tuple[str, ...] = ("ai-di
         doubled=rng.choice((0, 0.3)),
         silence=(silent, silent + rng.randint(HOUR, 72 * HOUR)) if bad and rng.random() < 0.3 else None,
         clipped=rng.random() < 0.5,
+        close=rng.choice((0, 0.5)),
     )
     world = World(f"t{seed}", start, end, faults)
     for name in ("main", "lab")[: rng.choice((1, 1, 2))]:
@@ -334,6 +337,12 @@ def pass_times(rng: random.Random, faults: Faults, begin: int, until: int) -> It
         at += faults.interval + rng.randint(-MINUTE, MINUTE)
 
 
+def _close_to(moments: list[int], planned: int, within: int) -> int:
+    """When the last thing before the planned time happened, if that is not long ago."""
+    index = bisect_right(moments, planned)
+    return moments[index - 1] if index and planned - moments[index - 1] < within else planned
+
+
 def raw_machine(machine: Machine, world: World, at: int) -> Row | None:
     """What an organisation list that knows of the world up to a moment says of a machine, in Fly's words."""
     seen = machine.overview(at)
@@ -361,7 +370,13 @@ def _ledger(rng: random.Random, world: World, begin: int, until: int) -> Iterato
         yield _row(world, "plan", at=at, subject=plan, state="active", id=plan, seen=at)
     asked: dict[str, tuple[object, object]] = {}
     known: dict[str, str] = {}
-    for now in pass_times(rng, world.faults, begin, until):
+    moments = sorted(event.at for machines in world.machines.values() for machine in machines for event in machine.events)
+    for planned in pass_times(rng, world.faults, begin, until):
+        now = (
+            _close_to(moments, planned, world.faults.interval // 3) + rng.randrange(SECOND)
+            if rng.random() < world.faults.close
+            else planned
+        )
         rows = [*_machines(rng, world, now, asked, known), *_rest(rng, world, now)]
         if rng.random() < world.faults.lost_segment:
             continue
@@ -415,7 +430,7 @@ def _events(world: World, instance: str, machine: Machine, listed: list[Row], da
     if first == 0 and (listed[0]["type"], listed[0]["status"]) == ("launch", "created"):
         begin = min(begin, machine.born)
     about = {"instance": instance, "subject": machine.id}
-    end = max(begin, date)
+    end = max(begin, date, times[-1] - 1)  # an event later than the answer's whole seconds says itself that the list was read after it
     count = sum(begin <= at <= end for at in times)
     yield _row(world, "events", **about, at=begin, asof=end, value=str(count), state=STATES.get(str(listed[-1]["status"]), "unknown"))
     known[machine.id] = ids[-1]
@@ -425,6 +440,7 @@ def _events(world: World, instance: str, machine: Machine, listed: list[Row], da
             "event",
             **about,
             at=event["timestamp"],
+            asof=max(date, int(str(event["timestamp"]))) if world.faults.clipped else date,
             id=event["id"],
             state=STATES.get(str(event["status"]), "unknown"),
             data={"type": event["type"], "status": event["status"]},

@@ -124,6 +124,21 @@ def test_a_stop_with_a_time_after_the_list_that_had_it_counts_not_later_than_tha
     assert ("running", 1, 3) in spans(rows)
 
 
+@pytest.mark.parametrize("last", ["stopped", "running"])
+def test_of_an_event_of_the_second_in_which_its_list_was_read_only_that_moment_is_unknown(last):
+    """A `Date` has whole seconds: what a list holds may be a moment later than the time that it vouches for."""
+    before = "running" if last == "stopped" else "stopped"
+    moment = 3 + 15 / HOUR
+    rows = [event(0, before), event(moment, last, asof=at(3)), heard(0, 3, 1), heard(moment, 6, 1), poll(6.2, last, moment)]
+    assert spans(rows)[:3] == [(before, 0, 3), ("unknown", 3, round(moment, 6)), (last, round(moment, 6), 6)]
+
+
+def test_a_list_that_ends_before_a_millisecond_and_one_that_begins_with_it_are_without_a_break():
+    moment = 1 / HOUR
+    rows = [event(0, "stopped"), event(1, "running"), event(3, "stopped"), heard(0, 3 - moment, 2), heard(3, 6, 1), poll(6.2, "stopped", 3)]
+    assert spans(rows)[:3] == [("stopped", 0, 1), ("running", 1, 3), ("stopped", 3, 6)]
+
+
 def test_an_event_of_an_unknown_type_leaves_an_unknown_state_until_something_is_known_again():
     rows = [event(0, "stopped"), event(1, "running"), event(2, "unknown"), event(4, "stopped"), heard(0, 5, 4), poll(6, "stopped", 4)]
     assert spans(rows)[1:4] == [("running", 1, 2), ("unknown", 2, 4), ("stopped", 4, 5)]

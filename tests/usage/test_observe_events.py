@@ -54,6 +54,23 @@ def test_only_what_is_new_is_told_again_and_the_span_begins_where_the_last_one_e
     assert covers(reading) == [(BORN + MINUTE, START - 200, "2")]
 
 
+@pytest.mark.parametrize("ahead_ms", [-199, 0, 15, 999])
+def test_an_event_after_the_lists_vouched_time_ends_its_span_and_begins_the_next_one(ahead_ms: int) -> None:
+    """A `Date` has whole seconds; an event that the list holds proves by itself that the list was read after it."""
+    end = {**STOPPED, "timestamp": START + ahead_ms}
+    first = read(LAUNCH, STARTED, end)
+    assert covers(first) == [(BORN, START + ahead_ms - 1, "2")]
+    assert [entry.asof for entry in first.entries if entry.id == "E002"] == [START + ahead_ms]
+    again = read(LAUNCH, STARTED, end, item(3, 620, "start", "started"), mark=known(*first.entries), at=START + 60 * MINUTE)
+    assert covers(again) == [(START + ahead_ms, START + 60 * MINUTE - 200, "2")]
+    assert again.findings == ()
+
+
+def test_a_host_whose_clock_is_ahead_of_the_answer_proves_nothing_beyond_the_answer() -> None:
+    reading = read(LAUNCH, STARTED, {**STOPPED, "timestamp": START + 3000})
+    assert [entry.asof for entry in reading.entries if entry.id == "E002"] == [START + 999]
+
+
 def test_more_than_fifty_events_between_polls_leave_a_stretch_that_is_said_to_be_lost() -> None:
     mark = known(*read(LAUNCH, STARTED, at=BORN + 5 * MINUTE).entries)
     many = [item(10 + n, 100 + n, *(("start", "started") if n % 2 else ("exit", "stopped"))) for n in range(50)]
