@@ -143,5 +143,8 @@ _LAST: Final = (
         'AND "at" >= (SELECT max("at") FROM {name}) - 345600000 '
         f'QUALIFY row_number() OVER (PARTITION BY {_TEXT("object")}, {_TEXT("etag")} ORDER BY "at") = 1'
     ),
-    "SELECT {columns} FROM {name} WHERE kind = 'pass' ORDER BY \"at\" DESC LIMIT 100",
+    (
+        "SELECT {columns} FROM {name} WHERE kind = 'pass' QUALIFY row_number() OVER (ORDER BY \"at\" DESC) = 1 OR "
+        f"row_number() OVER (ORDER BY CAST({_TEXT('sources.cloudflare.asof')} AS BIGINT) DESC NULLS LAST) = 1"
+    ),
 )

@@ -65,6 +65,21 @@ def test_a_ledgers_table_tells_the_same_as_its_entries(tmp_path: Path) -> None:
     assert Previous.from_table(connection) == Previous.of(entries)
 
 
+def test_a_source_that_was_silent_through_hundreds_of_passes_is_asked_from_where_it_was_last_heard(tmp_path: Path) -> None:
+    """Else logins that the vendor kept no longer would be missing, and nobody would say so."""
+    asofs = [START, *[None] * 300]
+    entries = [
+        Entry("pass", START + number * 5 * MINUTE, data={"sources": {"cloudflare": {"complete": asof is not None, "asof": asof}}})
+        for number, asof in enumerate(asofs)
+    ]
+    ledger = Ledger(open_store(tmp_path.as_uri()), "main")
+    ledger.append("pass", "20261118T110000Z", entries)
+    connection = duckdb.connect()
+    ledger.table(connection)
+    found = Previous.from_table(connection)
+    assert (found.at, found.logins_to) == (START + 1500 * MINUTE, START)
+
+
 def test_a_machine_that_was_seen_before_its_tenant_left_keeps_its_owner() -> None:
     previous = Previous.of(history())
     assert {key: mark.tenant for key, mark in previous.machines.items()} == {"m0": "m0", "m1": "m1", "m2": "m2"}
