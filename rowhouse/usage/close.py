@@ -67,6 +67,8 @@ class Steps:
     record: Record
     approve: Callable[[Closing], bool]
     """Whether a person says that the invoices may go out."""
+    failed: Callable[[str], Mapping[str, str]] = lambda _month: {}
+    """Tenants of which a month's bill cannot be made, and why; asked after its `bills`."""
     progress: Callable[[str, int], None] = lambda _what, _count: None
     """Told how far it is: what is being done, and how many tenants were."""
 
@@ -224,7 +226,8 @@ async def _settle(
         take(await checker.check(case))
         steps.progress("compared", result.tenants)
 
-    await each(_cases(steps.bills(month), earlier, statements, sink), first)
+    bills = steps.bills(month)
+    await each(_cases(bills, earlier, statements, sink, steps.failed(month)), first)
     for attempt in range(_ROUNDS):
         if not again:
             break
@@ -242,8 +245,10 @@ async def _settle(
     return sorted(ready, key=lambda outcome: outcome.case.tenant)
 
 
-def _cases(bills: Iterable[Bill], earlier: Iterable[Bill], statements: Mapping[str, Statement], sink: Sink) -> Iterator[Case]:
-    """Both months' bills side by side, tenant by tenant, and at the end the drafts that no bill speaks of."""
+def _cases(
+    bills: Iterable[Bill], earlier: Iterable[Bill], statements: Mapping[str, Statement], sink: Sink, failed: Mapping[str, str]
+) -> Iterator[Case]:
+    """Both months' bills side by side, tenant by tenant, and at the end the tenants that failed and the drafts that no bill speaks of."""
     seen: set[str] = set()
     now, then = iter(bills), iter(earlier)
     bill, old = next(now, None), next(then, None)
@@ -252,12 +257,13 @@ def _cases(bills: Iterable[Bill], earlier: Iterable[Bill], statements: Mapping[s
         mine = bill if bill is not None and bill.tenant == tenant else None
         past = old if old is not None and old.tenant == tenant else None
         seen.add(tenant)
-        yield Case(tenant, mine, past, statements.get(tenant) or sink.blank(tenant))
+        yield Case(tenant, mine, past, statements.get(tenant) or sink.blank(tenant), failed.get(tenant, ""))
         bill = next(now, None) if mine is not None else bill
         old = next(then, None) if past is not None else old
-    for tenant in sorted(set(statements) - seen):
-        if statements[tenant].draft:
-            yield Case(tenant, None, None, statements[tenant])
+    for tenant in sorted({*statements, *failed} - seen):
+        statement = statements.get(tenant) or sink.blank(tenant)
+        if statement.draft or tenant in failed:
+            yield Case(tenant, None, None, statement, failed.get(tenant, ""))
 
 
 def _count(outcome: Outcome, result: Closing) -> None:

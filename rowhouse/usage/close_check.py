@@ -6,7 +6,7 @@ Does: compare, put what is missing on the draft, compare again. Does not: finali
 from __future__ import annotations
 
 from collections.abc import Collection
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from rowhouse.errors import RowhouseError
@@ -31,6 +31,8 @@ class Case:
     earlier: Bill | None
     """Of the month before as it is known now, if that one was closed."""
     statement: Statement
+    failed: str = ""
+    """Why there is no bill although there should be one; empty where that is not so."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +71,8 @@ class Checker:
 
     async def _check(self, case: Case) -> Outcome:
         statement = case.statement
+        if case.failed:
+            return Outcome(case, "blocked", f"its bill cannot be made: {case.failed}")
         if case.bill is None and statement.draft:
             return Outcome(case, "blocked", f"there is a draft {statement.draft} and no bill: no plan of this month is in the ledger")
         if statement.awaited:
@@ -90,7 +94,7 @@ class Checker:
         wanted = (*items, *earlier.items)
         if wanted:
             statement = await self.sink.settle(statement, wanted, self.month)
-            case = Case(case.tenant, case.bill, case.earlier, statement)
+            case = replace(case, statement=statement)
             problem = self._left(case, later, {waiting.key for waiting in now.waiting})
             if problem is not None:
                 return problem

@@ -200,6 +200,7 @@ class Pipeline:
     ) -> Steps:
         """What `close` needs for one month."""
         looked: list[Observations] = []
+        failed: dict[str, Mapping[str, str]] = {}
 
         async def now() -> int:
             seen, _ = await self.look()
@@ -214,10 +215,20 @@ class Pipeline:
             return Observed(seen.complete, watermark or 0, incomplete)
 
         def bills(wanted: str) -> Iterable[Bill]:
-            return self.read(wanted)[0]
+            found, context = self.read(wanted)
+            failed[wanted] = context.failed
+            return found
 
         return Steps(
-            now, last_look, bills, lambda: self.sent(month), lambda: self.history(month_before(month)), self.record, approve, progress
+            now,
+            last_look,
+            bills,
+            lambda: self.sent(month),
+            lambda: self.history(month_before(month)),
+            self.record,
+            approve,
+            failed=lambda wanted: failed.get(wanted, {}),
+            progress=progress,
         )
 
     def sent(self, month: str) -> Mapping[Key, Sent]:

@@ -12,12 +12,15 @@ import httpx
 import pytest
 
 from rowhouse.usage.bills import bills_of
+from rowhouse.usage.close import close
+from rowhouse.usage.entries import Entry
 from rowhouse.usage.explain import explain
 from rowhouse.usage.intake import record_purchase
 from rowhouse.usage.model import Window
 from rowhouse.usage.rate import rate
+from rowhouse.usage.sink_csv import CsvSink
 from tests.usage import books
-from tests.usage.billing_support import DECEMBER, NOVEMBER, at
+from tests.usage.billing_support import DECEMBER, NOVEMBER, at, no_wait
 from tests.usage.rating_support import HOUR, MINUTE, SECOND, plan_of, used
 from tests.usage.test_passes import BORN, NOON, counted, founded, run, totals
 from tests.usage.world_pipeline import DAY, World, quiet
@@ -260,3 +263,30 @@ def test_lago_958_who_leaves_between_two_passes_gets_one_last_bill(tmp_path: Pat
         assert (await world.reconcile()).bills == result.bills
 
     run(tmp_path, body)
+
+
+@pytest.mark.parametrize("sink", ["stripe", "csv"])
+def test_a_tenant_whose_purchase_cannot_be_read_is_named_at_the_close_and_the_others_go_out(tmp_path: Path, sink: str) -> None:
+    """Else who has no draft at the sink (all of them where bills are files) would be left out without a word."""
+
+    async def body(world: World) -> None:
+        start, end = NOVEMBER.end - DAY, NOVEMBER.end
+        for tenant in ("lila", "orchard"):
+            world.lives(quiet(tenant, start, DECEMBER.end, [(start + HOUR, start + 4 * HOUR)]))
+        await world.begins("lila", "llamasketch/starter")
+        await world.begins("orchard", "my-jarvis/usage")
+        data = {"meter": "generations", "price": "five", "currency": "usd", "expires_at": None}
+        world.ledger().remember(
+            "account", start, [Entry("purchase", start, "lila", subject="credits-500", value="500", id="pay_1", data=data)]
+        )
+        await world.to(end - HOUR)
+        await world.reconcile()
+        await world.to(end + HOUR)
+        with world.process(None) as pipeline:
+            pipeline.sink = CsvSink(world.store) if sink == "csv" else pipeline.sink
+            closing = await close("2026-11", pipeline.sink, pipeline.steps("2026-11", lambda _closing: True), sleep=no_wait)
+        assert closing.state == "partial"
+        assert [(trouble.tenant, "pay_1" in trouble.text) for trouble in closing.blocked] == [("lila", True)]
+        assert closing.final == 1
+
+    run(tmp_path, body, start=NOVEMBER.end - DAY)

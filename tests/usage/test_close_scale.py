@@ -113,7 +113,7 @@ def test_lago_api_3154_ten_thousand_drafts_close_in_bounded_memory() -> None:
         return Observed(True, DECEMBER.start + HOUR // 2)
 
     sink = CountingSink(pattern)
-    steps = Steps(now, observe, bills, lambda: sent_from_entries([]), lambda: entries, record, lambda _closing: True, progress)
+    steps = Steps(now, observe, bills, lambda: sent_from_entries([]), lambda: entries, record, lambda _closing: True, progress=progress)
     done = asyncio.run(close("2026-11", sink, steps, sleep=no_wait))
     assert (done.state, done.finalized, done.items, done.blocked) == ("done", TENANTS, TENANTS // 10, [])
     assert (sink.pushed, sink.settled, sink.finalized) == (TENANTS, TENANTS // 10, TENANTS)
