@@ -141,6 +141,10 @@ class Counters(Hourly[Readings]):
             if len(self._watched) >= MAX_INSTANCES:
                 return
             watched = self._watched[key] = _Watched(route, now)
+        if watched.task is not None and now - watched.used_at > FRESH_S:
+            # The time leapt while it waited to ask once more. Asking for what was before the leap might wake a machine; now it is up.
+            watched.task.cancel()
+            watched.task = None
         watched.route, watched.used_at = route, now
         if watched.task is None and now >= watched.refused_until:
             watched.task = asyncio.create_task(self._attend(key, watched))
@@ -166,8 +170,9 @@ class Counters(Hourly[Readings]):
                     asked_at = now
                     going = now - watched.used_at <= FRESH_S and await self._read(key, watched) and not quiet
         finally:
-            watched.task = None
-            if watched.refused_until <= self._clock():
+            if watched.task is asyncio.current_task():
+                watched.task = None
+            if watched.task is None and watched.refused_until <= self._clock():
                 self._watched.pop(key, None)
 
     async def _read(self, key: Key, watched: _Watched) -> bool:

@@ -98,6 +98,29 @@ def test_without_use_nothing_is_asked_so_that_nothing_is_woken_or_kept_awake(tmp
     run(tmp_path, body)
 
 
+def test_what_is_used_after_a_leap_of_time_is_asked_at_once_and_not_only_when_the_wait_is_over(tmp_path: Path) -> None:
+    async def body(b: Bench) -> None:
+        waiting = asyncio.Event()
+
+        async def sleep(_seconds: float) -> None:
+            await waiting.wait()
+
+        b.counters = Counters(b.store, "gw-1", b.ask, clock=lambda: b.now, sleep=sleep)
+        for number in range(3):
+            b.totals = {"notes": number}
+            b.counters.used(place())
+            await b.settle()
+            b.now += 3600
+        assert b.asked == [0.0, 3600.0, 7200.0]
+        waiting.set()
+        await b.settle()
+        assert len(b.asked) == 3
+        assert await b.counters.flush()
+        assert [totals["notes"] for _, totals in b.readings()] == [0, 1, 2]
+
+    run(tmp_path, body)
+
+
 def test_an_app_without_counters_is_left_alone_for_an_hour(tmp_path: Path) -> None:
     async def body(b: Bench) -> None:
         b.totals = None
