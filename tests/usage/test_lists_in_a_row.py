@@ -43,7 +43,8 @@ def test_lists_that_miss_nothing_leave_no_stretch_unknown_and_bill_no_millisecon
             for number, (at, word) in enumerate(happened)
             if at <= now
         ]
-        machine = Machine("m1", "acme-app", "acme", "main", "V1", listed[-1]["status"], START, listed[-1]["timestamp"])
+        at, word = happened[len(listed) - 1]
+        machine = Machine("m1", "acme-app", "acme", "main", "V1", word, START, at)
         date = now - now % 1000
         mark = Previous.of(entries).machines.get("m1")
         entries += read_events(machine, listed[::-1][:50], at=date, asof=date - rng.choice((0, 1000, 2000)), mark=mark).entries
