@@ -42,6 +42,7 @@ __all__ = [
     "load",
     "month_of",
     "openings",
+    "reopenings",
 ]
 
 Progress = Callable[[str], None]
@@ -191,10 +192,20 @@ def openings(bills: Iterable[Bill], context: Context, at: int) -> list[Entry]:
             # What was bought and used up in this month stays known for one more, so that it is not taken for a late purchase.
             if lot.at < bill.period.end and not over and (left.get(lot.payment) or lot.at >= bill.period.start):
                 kept.append(lot_data(replace(lot, left=left.get(lot.payment, 0))))
-        if kept:
+        if bill.tenant in context.lots:  # none left is said too: an earlier opening may have told of some
             found.append(Entry(_OPENING, bill.period.end, bill.tenant, subject="credits", asof=at, data={"lots": kept}))
     month = month_of(context.period.end)
     return [*found, Entry(_OPENING, context.period.end, subject=month, asof=at, state="complete")]
+
+
+def reopenings(bills: Iterable[Bill], context: Context, at: int) -> list[Entry]:
+    """Of `openings` those of tenants whose credits are others than the month after was told, because of what became known since."""
+    told = _opened(context.connection, context.period.end, {})
+    return [
+        entry
+        for entry in openings(bills, context, at)
+        if entry.tenant is not None and [lot_from(lot) for lot in (entry.data or {})["lots"]] != told.get(entry.tenant, [])
+    ]
 
 
 def entries_in(connection: duckdb.DuckDBPyConnection, where: str, *values: Any) -> list[Entry]:

@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING, Any, Final
 
 from rowhouse.errors import RowhouseError
 from rowhouse.spec.model import Fleet
-from rowhouse.usage.bills import Context, Freshness, bills_from, connect, entries_in, is_opened, load, month_of, openings
+from rowhouse.usage.bills import Context, Freshness, bills_from, connect, entries_in, is_opened, load, month_of, openings, reopenings
 from rowhouse.usage.close import Closing, Observed, Steps
-from rowhouse.usage.close_log import CloseLog, is_frozen
+from rowhouse.usage.close_log import CLOSED, CloseLog, is_frozen
 from rowhouse.usage.entries import Entry, LedgerError
 from rowhouse.usage.intake import collect
 from rowhouse.usage.ledger import Appended, Ledger
@@ -209,6 +209,7 @@ class Pipeline:
             return seen.now
 
         async def last_look() -> Observed:
+            await asyncio.to_thread(self._reopen, month)
             seen = looked[-1]
             incomplete = "; ".join(f"{name}: {one.reason}" for name, one in seen.completeness.items() if not one.complete)
             watermark = (await asyncio.to_thread(self.read, month))[1].fresh.watermark
@@ -254,6 +255,17 @@ class Pipeline:
         bills, context = self.read(month)
         at = context.fresh.watermark or context.period.end
         self.ledger.remember("account", at, [*carried(context.connection, context.period.end), *openings(bills, context, at)])
+
+    def _reopen(self, month: str) -> None:
+        """Have a month that is to be closed begin with the credits that the closed one before it left, late use and purchases included."""
+        before = month_before(month)
+        if CloseLog.of(self.history(before)).states.get(before) not in CLOSED:
+            return
+        bills, context = self.read(before)
+        at = context.fresh.watermark or context.period.end
+        entries = reopenings(bills, context, at)
+        if entries:
+            self.ledger.remember("account", at, entries)
 
 
 async def reconcile(pipeline: Pipeline) -> PassResult:

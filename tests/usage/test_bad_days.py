@@ -238,6 +238,8 @@ def test_kill_bill_a_purchase_told_after_the_close_is_an_adjustment_on_the_next_
         assert (correction.tenant, correction.subject, correction.value) == ("lila", "2026-11", "5.00")
         [bill] = bills_of(world.store, "main", None, JANUARY)[0]
         assert bill.credits_left == {"generations": Decimal(500)}
+        told = [entry.data for entry in world.ledger().read("account") if entry.kind == "opening" and entry.at == DECEMBER.start]
+        assert [lot["payment"] for data in told if data for lot in data["lots"]] == ["pay_late"]  # December began with them after all
 
     run(tmp_path, body, start=NOVEMBER.end - DAY)
 

@@ -4,7 +4,7 @@ from decimal import Decimal
 
 import pytest
 
-from rowhouse.usage.bills import NoLedgerError, bills_of, connect, load, openings
+from rowhouse.usage.bills import NoLedgerError, bills_of, connect, load, openings, reopenings
 from rowhouse.usage.entries import Entry, LedgerError
 from rowhouse.usage.ledger import Ledger
 from rowhouse.usage.model import DAY_MS, HOUR_MS, Window
@@ -69,6 +69,40 @@ def test_an_opening_says_the_same_as_all_the_months_before(tmp_path):
     assert context.connection.execute("SELECT count(*) FROM entries WHERE kind = 'purchase'").fetchall() == [(0,)]
     assert [(bill.total, bill.credits_left) for bill in again] == [(bill.total, bill.credits_left) for bill in december]
     assert again[0].credits_left == {"generations": Decimal(150)}
+
+
+def test_a_later_opening_takes_back_credits_that_an_earlier_one_told_of(tmp_path):
+    """Use that is known after a month was opened draws on credits in its own month; the next one must not have them once more."""
+    store = folder(tmp_path)
+    rows = credits_world()
+    ledger = write(store, [row for row in rows if row["kind"] != "counter"])
+    first = openings(*bills_of(store, "main", None, NOVEMBER), UNTIL)
+    ledger.remember("account", UNTIL, first)
+    write(store, counter_rows("acme", "generations", [(at(2026, 10, 2), 0), (at(2026, 10, 3), 2150), (at(2026, 11, 3), 4850)]))
+    bills, context = bills_of(store, "main", None, NOVEMBER)
+    assert bills[0].credits_left == {"generations": Decimal(0)}
+    plans = [Entry(**with_terms(plan_row("acme", OCTOBER.start - HOUR_MS, "llamasketch/starter")))]
+    ledger.remember("account", UNTIL + 1, [*openings(bills, context, UNTIL + 1), *plans])
+    [december], _ = bills_of(store, "main", None, DECEMBER)
+    assert december.credits_left == {}
+
+
+def test_credits_that_were_bought_late_are_not_used_in_the_closed_month_and_in_the_next_one_too(tmp_path):
+    store = folder(tmp_path)
+    ledger = write(store, [row for row in credits_world() if row["kind"] != "purchase"])
+    ledger.remember("account", UNTIL, openings(*bills_of(store, "main", None, NOVEMBER), UNTIL))
+    plans = [Entry(**with_terms(plan_row("acme", OCTOBER.start - HOUR_MS, "llamasketch/starter")))]
+    ledger.remember("account", UNTIL, plans)
+    late = Entry(**purchase_row("acme", at(2026, 11, 2), "pay_late"))
+    ledger.remember("account", at(2026, 12, 2), [late])
+    bills, context = bills_of(store, "main", None, NOVEMBER)
+    assert bills[0].credits_left == {"generations": Decimal(300)}
+    again = reopenings(bills, context, at(2026, 12, 3))
+    assert [(entry.tenant, entry.subject) for entry in again] == [("acme", "credits")]
+    ledger.remember("account", at(2026, 12, 3), again)
+    [december], _ = bills_of(store, "main", None, DECEMBER)
+    assert december.credits_left == {"generations": Decimal(300)}
+    assert reopenings(*bills_of(store, "main", None, NOVEMBER), at(2026, 12, 4)) == []
 
 
 def test_until_a_month_is_closed_the_next_one_reads_no_further_back_than_to_the_last_that_was_opened(tmp_path):
