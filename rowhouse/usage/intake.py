@@ -16,8 +16,12 @@ from typing import Any, Final, Literal
 
 from rowhouse.spec.model import Pack
 from rowhouse.spec.terms import TermsError, billed_id, plan_from
+from rowhouse.usage.bills import month_of
+from rowhouse.usage.close_log import CLOSED, CloseLog
 from rowhouse.usage.entries import Entry, LedgerError, canonical, line_of
 from rowhouse.usage.ledger import Ledger
+from rowhouse.usage.model import Window
+from rowhouse.usage.segments import month_of as month_of_window
 from rowhouse.vendors.store import Conflict, Store
 
 __all__ = ["Collected", "collect", "record_purchase"]
@@ -77,9 +81,8 @@ def _append(ledger: Ledger, found: Mapping[str, Entry]) -> None:
 
 def _lines_since(ledger: Ledger, at: int) -> set[bytes]:
     """Plans and purchases that were written down in or after the month of `at`."""
-    since = datetime.fromtimestamp(at / 1000, tz=UTC).strftime("%Y-%m")
     kinds = (b'{"kind":"plan"', b'{"kind":"purchase"')
-    return {line for segment in ledger.segments("account", since=since) for line in segment.lines if line.startswith(kinds)}
+    return {line for segment in ledger.segments("account", since=month_of(at)) for line in segment.lines if line.startswith(kinds)}
 
 
 def _entry_of(key: str, data: bytes) -> tuple[str, Entry]:
@@ -114,7 +117,7 @@ def record_purchase(
     Args: payment: the payment's id, under which it counts once. at: when it was paid (ms); at_given: whether a person said so, rather than
         the time of this call.
     Returns: `known` when the same purchase was recorded before.
-    Raises: LedgerError when the id is none, or stands for another purchase.
+    Raises: LedgerError when the id is none, or stands for another purchase, or no invoice would ever have one of that time.
     """
     if not _PAYMENT.match(payment):
         raise LedgerError(
@@ -134,6 +137,8 @@ def record_purchase(
         "expires_at": None if pack.expires_days is None else at + pack.expires_days * _DAY_MS,
     }
     data = (canonical(noted) + "\n").encode()
+    if ledger.store.get(f"{_KNOWN}{payment}.json") is None:
+        _refuse_far_off(ledger, at)
     try:
         ledger.store.put(f"{_KNOWN}{payment}.json", data, if_none_match=True)
     except Conflict:
@@ -145,6 +150,21 @@ def record_purchase(
         known = False
     ledger.store.put(f"{_PURCHASES}{payment}.json", data)
     return "known" if known else "recorded"
+
+
+def _refuse_far_off(ledger: Ledger, at: int) -> None:
+    """Raise LedgerError for a time that no close looks at any more, or that no pass comes to soon."""
+    month = Window.month(month_of(at))
+    after = month_of(month.end)
+    closes = CloseLog.of(entry for entry in ledger.read("billing", since=after) if entry.kind == "close")
+    if closes.states.get(after) in CLOSED:
+        raise LedgerError(
+            f"a pack that was paid in {month_of(at)} is on no invoice any more: {after} is closed, and closes adjust one month back. "
+            "Record it with a time of the running month, and it is on that invoice."
+        )
+    last = ledger.last_window("pass")
+    if last is not None and month_of(at) > month_of(Window.month(month_of_window(last)).end):
+        raise LedgerError(f"{month_of(at)} is more than a month after the last pass. Say when the pack was paid.")
 
 
 def _same_or_refused(store: Store, payment: str, noted: Mapping[str, Any], *, at_given: bool) -> bytes:

@@ -176,6 +176,24 @@ class TestPurchases:
         with pytest.raises(LedgerError, match="payment"):
             self.buy(MemoryStore(), payment)
 
+    def test_a_time_that_no_close_looks_at_any_more_is_refused(self):
+        store, known = MemoryStore(), MemoryStore()
+        self.buy(known)
+        for each in (store, known):
+            done = Entry("close", START + 62 * 24 * HOUR, subject="2026-12", state="done")
+            Ledger(each, "main").remember("billing", done.at, [done])
+        with pytest.raises(LedgerError, match="paid in 2026-11 is on no invoice any more: 2026-12 is closed"):
+            self.buy(store)
+        assert self.buy(store, at=START + 40 * 24 * HOUR) == "recorded"
+        assert self.buy(known) == "known"
+
+    def test_a_time_far_ahead_of_all_passes_is_refused(self):
+        store = MemoryStore()
+        Ledger(store, "main").append("pass", "20261105T000000Z", [Entry("pass", START, state="complete")])
+        with pytest.raises(LedgerError, match="2027-01 is more than a month after the last pass"):
+            self.buy(store, at=START + 62 * 24 * HOUR)
+        assert self.buy(store, at=START + 50 * 24 * HOUR) == "recorded"
+
     @pytest.mark.parametrize("fault", ["killed before", "killed after", "refused", "lost"])
     def test_wherever_it_is_killed_saying_it_again_records_it_once(self, fault: str):
         for number in range(8):
