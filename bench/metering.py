@@ -1,5 +1,5 @@
-"""From a month of hourly observations of 10,000 tenants to their bills: seconds and memory on two cores, against the same in plain Python
-on a tenth of them; JSON on standard output.
+"""From a month of hourly observations of 10,000 tenants to their bills: seconds, CPU seconds and memory on two cores, against the same in
+plain Python on a tenth of them; JSON on standard output.
 
 The observations lie in Parquet files, one a day, as the ledger keeps them on this machine once it has read them. Each tenant's machine runs
 once a day; lists of its events are fetched when it has changed.
@@ -108,23 +108,28 @@ def _events(first: int, last: int) -> str:
     """
 
 
-def measured(folder: Path, scratch: Path) -> tuple[float, float, dict[str, int]]:
-    """Observations to bills with the meter and the rates: seconds until metered, seconds in all, running time by tenant."""
-    began = time.monotonic()
+def measured(folder: Path, scratch: Path) -> tuple[dict[str, float], dict[str, int]]:
+    """Observations to bills with the meter and the rates: seconds and CPU seconds (which other load of the machine does not lengthen)
+    until metered and in all; running time by tenant.
+    """
+    began, worked = time.monotonic(), time.process_time()
     connection = duckdb.connect(config={"threads": 2, "memory_limit": "1200MB", "temp_directory": str(scratch)})
     connection.execute(f"CREATE VIEW entries AS SELECT * FROM read_parquet('{folder}/*.parquet')")
     by_tenant = defaultdict(list)
     for segment in usage(connection, PERIOD):
         by_tenant[segment.tenant].append(segment)
-    metered = time.monotonic() - began
+    taken = {"metering_s": time.monotonic() - began, "metering_cpu_s": time.process_time() - worked}
     bills = [rate(PERIOD, segments) for segments in by_tenant.values()]
     assert len(bills) == TENANTS
-    return metered, time.monotonic() - began, {tenant: sum(one.running_ms for one in found) for tenant, found in by_tenant.items()}
+    taken |= {"seconds": time.monotonic() - began, "cpu_seconds": time.process_time() - worked}
+    return taken, {tenant: sum(one.running_ms for one in found) for tenant, found in by_tenant.items()}
 
 
-def naive(folder: Path, share: int) -> tuple[float, dict[str, int]]:
-    """Running time of each `share`-th tenant, as one would write it first: rows as objects, a list a machine, sorted, walked through."""
-    began = time.monotonic()
+def naive(folder: Path, share: int) -> tuple[float, float, dict[str, int]]:
+    """Running time of each `share`-th tenant, as one would write it first: rows as objects, a list a machine, sorted, walked through.
+    Seconds, CPU seconds, running time.
+    """
+    began, worked = time.monotonic(), time.process_time()
     connection = duckdb.connect(config={"threads": 2})
     cursor = connection.execute(
         f'SELECT kind, tenant, subject, "at", "asof", state, value, id, data FROM read_parquet(\'{folder}/*.parquet\')'
@@ -140,7 +145,7 @@ def naive(folder: Path, share: int) -> tuple[float, dict[str, int]]:
     running: dict[str, int] = defaultdict(int)
     for (tenant, _), entries in machines.items():
         running[tenant] += _walked(entries)
-    return time.monotonic() - began, running
+    return time.monotonic() - began, time.process_time() - worked, running
 
 
 def _walked(entries: list[dict[str, Any]]) -> int:
@@ -169,18 +174,18 @@ def main() -> None:
         folder.mkdir()
         with duckdb.connect() as connection:
             entries = made(connection, folder)
-        metered, seconds, running = measured(folder, Path(text) / "spill")
+        taken, running = measured(folder, Path(text) / "spill")
         memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6
-        slow, expected = naive(folder, 10)
+        slow, slow_cpu, expected = naive(folder, 10)
     assert expected == {tenant: running[tenant] for tenant in expected}, "the two ways differ"
     found = {
         "tenants": TENANTS,
         "entries": entries,
-        "metering_s": round(metered, 2),
-        "seconds": round(seconds, 2),
+        **{name: round(value, 2) for name, value in taken.items()},
         "memory_gb": round(memory, 2),
         "naive_seconds_for_a_tenth": round(slow, 2),
-        "times_as_fast_as_naive": round(slow * 10 / metered, 1),
+        "naive_cpu_seconds_for_a_tenth": round(slow_cpu, 2),
+        "times_as_fast_as_naive": round(slow * 10 / taken["metering_s"], 1),
         "wanted_at_most": WANTED,
     }
     print(json.dumps(found, indent=2))
