@@ -80,7 +80,7 @@ def report_data(bills: Sequence[Bill], context: Context, book: Book, *, cell: st
         "prices": {
             "book": book.name,
             "sources": {
-                vendor: {"page": source.page, "read": source.read, "unverified": source.unverified}
+                vendor: {"page": source.page, "read": source.read, "unverified": source.unverified, "assumed": list(source.assumed)}
                 for vendor, source in book.sources().items()
             },
             "assumed": costs.assumed,

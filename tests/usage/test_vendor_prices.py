@@ -16,6 +16,15 @@ def test_every_vendor_says_where_its_figures_are_from_and_when():
         assert source.read[:4] == "2026", vendor
 
 
+def test_figures_that_were_read_nowhere_are_named():
+    sources = book_for("2026-11").sources()
+    assert {vendor: source.assumed for vendor, source in sources.items() if source.assumed} == {
+        "fly": ("other_region_markup", "assumed_root_gb"),
+        "stripe": ("payment_percent", "payment_fixed"),
+        "object_storage": ("gb_month", "million_writes"),
+    }
+
+
 def test_a_month_takes_the_latest_book_that_is_not_newer_and_the_oldest_before_all():
     assert book_for("2026-11").name == book_for("2031-01").name == book_for("2020-01").name == "2026-11.yaml"
 
@@ -47,6 +56,7 @@ def test_fly_s_known_machines_come_out_right():
         ("read: 2026-08-07", "read: last summer", "fly.read is 'last summer'"),
         ("page: https://fly.io", "page: fly.io", "fly.page must be the address"),
         ("\n  unverified: true", "\n  unverified: perhaps", "unverified is 'perhaps'"),
+        ("assumed: [gb_month,", "assumed: [tb_month,", "object_storage.assumed must be a list of figures"),
         ("currency: usd", "currency: dollars", "currency 'dollars'"),
         ("railway:", "railroad:", "railway is missing"),
         ('{ams: "1.041", sjc: "1.196"}', "none", "fly.region_markup must be regions"),

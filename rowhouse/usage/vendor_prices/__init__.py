@@ -36,6 +36,8 @@ class Source:
     """`2026-08` or `2026-08-07`."""
     unverified: bool
     """Told by others, not by the vendor."""
+    assumed: tuple[str, ...] = ()
+    """Figures of the group that were read nowhere."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,13 +166,16 @@ def _book(name: str, text: str) -> Book:
 def _group(name: str, key: str, found: Any) -> Any:
     kind = _GROUPS[key]
     figures = {field.name for field in fields(kind)} - {"source"}
-    _keys(name, key, found, {"page", "read", *figures}, {"unverified"})
+    _keys(name, key, found, {"page", "read", *figures}, {"unverified", "assumed"})
     page, flag = str(found["page"]), str(found.get("unverified", "false"))
     if not page.startswith("https://"):
         raise PriceBookError(f"{name}: {key}.page must be the address of the page that the figures are from, not {page!r}.")
     if flag not in {"true", "false"}:
         raise PriceBookError(f"{name}: {key}.unverified is {flag!r}. Allowed: true, false.")
-    source = Source(page, _date(name, f"{key}.read", found["read"]), flag == "true")
+    assumed = found.get("assumed", [])
+    if not isinstance(assumed, list) or not figures.issuperset(assumed):
+        raise PriceBookError(f"{name}: {key}.assumed must be a list of figures of {key}: {', '.join(sorted(figures))}.")
+    source = Source(page, _date(name, f"{key}.read", found["read"]), flag == "true", tuple(assumed))
     values: dict[str, Any] = {}
     for figure in figures:
         values[figure] = (
