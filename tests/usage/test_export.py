@@ -115,7 +115,7 @@ def test_law_7_a_process_without_our_code_computes_each_invoice_from_the_export_
 @pytest.fixture(scope="module")
 def worlds(tmp_path_factory):
     """A dozen worlds in one ledger, among them one whose plan changed while it ran; and their bills."""
-    ledger = write(folder(tmp_path_factory.mktemp("worlds")), rows_of(range(12)))
+    ledger = write(folder(tmp_path_factory.mktemp("worlds")), rows_of(range(24, 36)))
     return ledger, bills_of(ledger.store, "main", None, NOVEMBER)[0]
 
 
