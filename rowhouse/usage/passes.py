@@ -40,6 +40,8 @@ __all__ = ["NoTimeError", "PassResult", "Pipeline", "reconcile"]
 _WINDOW_S: Final = 60
 """Passes that begin within the same minute are the same pass: one of them is remembered."""
 _DELAY_MS: Final = 1_200_000
+_CLOSE_BY_MS: Final = 3 * 86_400_000
+"""When a month that is over and not closed is told as trouble: passes hold its invoices, so nobody else would notice."""
 _OVERLAP_MS: Final = 3_600_000
 """Reports of totals that did not count come late: each pass looks back one hour more."""
 
@@ -212,12 +214,14 @@ class Pipeline:
             await asyncio.to_thread(self._reopen, month)
             seen = looked[-1]
             incomplete = "; ".join(f"{name}: {one.reason}" for name, one in seen.completeness.items() if not one.complete)
-            watermark = (await asyncio.to_thread(self.read, month))[1].fresh.watermark
+            with (await asyncio.to_thread(self.read, month))[1] as context:
+                watermark = context.fresh.watermark
             return Observed(seen.complete, watermark or 0, incomplete)
 
         def bills(wanted: str) -> Iterable[Bill]:
             found, context = self.read(wanted)
-            failed[wanted] = context.failed
+            with context:
+                failed[wanted] = context.failed
             return found
 
         return Steps(
@@ -253,8 +257,10 @@ class Pipeline:
     def open_next(self, month: str) -> None:
         """Write down what the month after a closed one carries over, so that no pass need read further back."""
         bills, context = self.read(month)
-        at = context.fresh.watermark or context.period.end
-        self.ledger.remember("account", at, [*carried(context.connection, context.period.end), *openings(bills, context, at)])
+        with context:
+            at = context.fresh.watermark or context.period.end
+            entries = [*carried(context.connection, context.period.end), *openings(bills, context, at)]
+        self.ledger.remember("account", at, entries)
 
     def _reopen(self, month: str) -> None:
         """Have a month that is to be closed begin with the credits that the closed one before it left, late use and purchases included."""
@@ -262,8 +268,9 @@ class Pipeline:
         if CloseLog.of(self.history(before)).states.get(before) not in CLOSED:
             return
         bills, context = self.read(before)
-        at = context.fresh.watermark or context.period.end
-        entries = reopenings(bills, context, at)
+        with context:
+            at = context.fresh.watermark or context.period.end
+            entries = reopenings(bills, context, at)
         if entries:
             self.ledger.remember("account", at, entries)
 
@@ -282,9 +289,10 @@ async def reconcile(pipeline: Pipeline) -> PassResult:
     if not remembered:
         return result
     bills, context = await asyncio.to_thread(pipeline.read, month, quick=True)
-    result.bills, result.fresh = bills, context.fresh
-    result.troubles += [Trouble(tenant, reason) for tenant, reason in sorted(context.failed.items())]
-    await _tell(pipeline, month, bills, context, result)
+    with context:
+        result.bills, result.fresh = bills, context.fresh
+        result.troubles += [Trouble(tenant, reason) for tenant, reason in sorted(context.failed.items())]
+        await _tell(pipeline, month, bills, context, result)
     return result
 
 
@@ -303,8 +311,13 @@ async def _tell(pipeline: Pipeline, month: str, bills: Sequence[Bill], context: 
         told, _ = await note_refusals(sink, sent, since=now - 2 * _OVERLAP_MS, now=now, record=pipeline.record)
         result.troubles += told
         watermark = context.fresh.watermark or 0
-        if not is_frozen(log, before) and _began_before(context):
-            late, _ = await asyncio.to_thread(pipeline.read, before, quick=True)
+        began_before = _began_before(context)
+        if began_before and log.states.get(before) not in CLOSED and now >= context.period.start + _CLOSE_BY_MS:
+            words = f"{before} is over and not closed, and until it is, its invoices are held. Run `rowhouse close {before}`."
+            result.troubles.append(Trouble(None, words))
+        if began_before and not is_frozen(log, before):
+            late, of_late = await asyncio.to_thread(pipeline.read, before, quick=True)
+            of_late.close()
             # What was sent of that month stands in its own part of the ledger; without it a correction would take a second that is taken.
             await _push(pipeline, late, watermark, await asyncio.to_thread(pipeline.sent, before), result)
         if not is_frozen(log, month):

@@ -374,6 +374,11 @@ def test_the_first_pass_of_a_month_before_the_close_still_tells_of_the_month_bef
         assert sorted(value for _, value in world.sent()) == [2, 208, 230]
         [invoice, *_] = [one for one in await world.invoices("orchard") if one["billing_reason"] == "subscription_cycle"]
         assert (invoice["status"], invoice["auto_advance"]) == ("draft", False)  # held, so that it does not go out by itself
+        assert not result.troubles
+        await world.to(end + 4 * DAY)
+        assert [str(trouble) for trouble in (await world.reconcile()).troubles] == [
+            "2026-11 is over and not closed, and until it is, its invoices are held. Run `rowhouse close 2026-11`."
+        ]
 
     run(tmp_path, body, start=NOVEMBER.end - DAY)
 
