@@ -37,7 +37,7 @@ class Waiting:
     """Cents, of this line alone: the bill's amount less what is billed of it elsewhere."""
     found: int
     late: bool
-    """Its last total cannot be sent any more, so the rest is an item."""
+    """No total of it can be sent any more, because it is too late or its segment ended before the period did; so the rest is an item."""
     existing: Charge | None = None
     """The item that stands beside it on the draft."""
 
@@ -128,7 +128,7 @@ def compare(
         elif charge.period == month:
             _file(charge, bill, sides, label, match)
     for side in sides.values():
-        _judge(side, match, month, bill.tenant, draft, late, adjusting=adjusting)
+        _judge(side, match, month, bill, draft, late, adjusting=adjusting)
     return match
 
 
@@ -173,7 +173,7 @@ def _closeness(charge: Charge, line: Line, bill: Bill) -> tuple[bool, int, int]:
 
 
 def _judge(
-    side: _Side, match: Match, month: str, tenant: str, draft: str, late: Collection[tuple[str, str, int]], *, adjusting: bool
+    side: _Side, match: Match, month: str, bill: Bill, draft: str, late: Collection[tuple[str, str, int]], *, adjusting: bool
 ) -> None:
     charged = sum(charge.cents for charge in side.charges)
     if charged == side.cents:
@@ -183,7 +183,7 @@ def _judge(
     if counting and side.lines:
         line = side.lines[0]
         counted = sum(charge.cents for charge in counting)
-        is_late = (tenant, line.meter, line.start) in late
+        is_late = (bill.tenant, line.meter, line.start) in late or line.end != bill.period.end
         match.waiting.append(Waiting(side.key, line, side.cents - (charged - counted), counted, is_late, existing))
         return
     missing = side.cents - charged

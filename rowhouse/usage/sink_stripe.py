@@ -21,7 +21,7 @@ from rowhouse.usage.model import Line, Window
 from rowhouse.usage.push import each
 from rowhouse.usage.sink import Held, Item, Receipt, Refusals, Statement, Total, Trouble
 from rowhouse.usage.sink_stripe_accounts import HOLD, Accounts, Subscription
-from rowhouse.usage.sink_stripe_invoices import CLOSE, LINE, PERIOD, SUBSCRIPTION, charges_of, statements
+from rowhouse.usage.sink_stripe_invoices import CLOSE, HELD, LINE, PERIOD, SUBSCRIPTION, charges_of, statements
 from rowhouse.vendors.http import VendorError
 from rowhouse.vendors.stripe import Stripe
 
@@ -281,34 +281,44 @@ class StripeSink:
         return self._strays[tenant]
 
     async def _read_again(self, statement: Statement) -> Statement:
-        invoice = await self._stripe.get(f"/v1/invoices/{statement.draft}")
+        invoice = await self._invoice(statement.draft)
+        return replace(await self._with(statement, invoice), draft=statement.draft if invoice["status"] == "draft" else "")
+
+    async def _invoice(self, key: str) -> Mapping[str, Any]:
+        invoice = await self._stripe.get(f"/v1/invoices/{key}")
         if invoice is None:
-            raise SinkError(f"the draft {statement.draft} is gone from Stripe. Run the close again.")
-        return await self._with(statement, invoice)
+            raise SinkError(f"the draft {key} is gone from Stripe. Run the close again.")
+        return invoice
 
     async def _with(self, statement: Statement, invoice: Mapping[str, Any]) -> Statement:
         """The statement with an invoice as it is now."""
         lines = [line async for line in self._stripe.pages(f"/v1/invoices/{invoice['id']}/lines")]
         now = charges_of(invoice, lines, self._accounts, None, on_draft=True)
         others = [charge for charge in statement.charges if charge.invoice != invoice["id"]]
-        return replace(statement, charges=(*others, *now), draft=invoice["id"] if invoice["status"] == "draft" else "")
+        return replace(statement, charges=(*others, *now))
 
     async def finalize(self, statement: Statement) -> Statement:
         """Resume collection where we paused it, then finalize; Stripe sends or charges as the subscription says."""
-        paused = statement.context.get(SUBSCRIPTION)
+        paused, held = statement.context.get(SUBSCRIPTION), statement.context.get(HELD, "").split()
         if paused:
             await self._stripe.post(f"/v1/subscriptions/{paused}", {"pause_collection": "", "metadata": {HOLD: ""}})
-            statement = replace(statement, context={})
+        for invoice in held:
+            await self._send_out(invoice)
+            statement = await self._with(statement, await self._invoice(invoice))
+        statement = replace(statement, context={})
         if not statement.draft:
             return statement
+        await self._send_out(statement.draft)
+        return await self._read_again(statement)
+
+    async def _send_out(self, invoice: str) -> None:
         try:
             # Finalizing twice is refused and changes nothing, so a lost answer is asked for, not repeated.
-            await self._stripe.post(f"/v1/invoices/{statement.draft}/finalize", {"auto_advance": True}, repeatable=False)
+            await self._stripe.post(f"/v1/invoices/{invoice}/finalize", {"auto_advance": True}, repeatable=False)
         except VendorError as error:
-            found = await self._stripe.get(f"/v1/invoices/{statement.draft}")
+            found = await self._stripe.get(f"/v1/invoices/{invoice}")
             if found is None or found["status"] == "draft":
-                raise SinkError(f"invoice {statement.draft} stays a draft: {error}") from error
-        return await self._read_again(statement)
+                raise SinkError(f"invoice {invoice} stays a draft: {error}") from error
 
     async def finish(self, month: str) -> None:
         """Nothing: each invoice went out by itself."""

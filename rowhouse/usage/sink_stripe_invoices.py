@@ -18,7 +18,7 @@ from rowhouse.usage.sink import Charge, Statement
 from rowhouse.usage.sink_stripe_accounts import Accounts, Subscription
 from rowhouse.vendors.stripe import Stripe
 
-__all__ = ["CLOSE", "LINE", "PERIOD", "SUBSCRIPTION", "charges_of", "month_of", "statements"]
+__all__ = ["CLOSE", "HELD", "LINE", "PERIOD", "SUBSCRIPTION", "charges_of", "month_of", "statements"]
 
 LINE: Final = "rowhouse_line"
 """Metadata of an invoice item: its key."""
@@ -28,6 +28,8 @@ CLOSE: Final = "rowhouse_close"
 """Metadata of an invoice that a close wrote: its month."""
 SUBSCRIPTION: Final = "subscription"
 """In a statement's context: the subscription whose collection is paused by us."""
+HELD: Final = "held"
+"""In a statement's context: last invoices of subscriptions that ended while we held them, which nobody else sends out."""
 _AROUND_S: Final = 86_400
 _RENEWAL_MS: Final = 20 * 86_400_000
 """A draft written up to so long after a period's end is that period's; Stripe writes a renewal at once, or soon."""
@@ -46,6 +48,7 @@ class _Gathered:
     renewed: bool = False
     final: bool = False
     own: list[str] = field(default_factory=list)
+    held: list[str] = field(default_factory=list)
 
 
 def month_of(second: int) -> str:
@@ -67,6 +70,8 @@ async def statements(stripe: Stripe, accounts: Accounts, months: Sequence[str], 
         after = invoice["created"] * 1000 - closing.end
         renewal = invoice.get("billing_reason") == "subscription_cycle" and -60_000 <= after < _RENEWAL_MS
         by_close = (invoice.get("metadata") or {}).get(CLOSE) == closed
+        last = is_draft and not (renewal or by_close) and _is_last_of_held(invoice, accounts, closing)
+        known.held += [invoice["id"]] if last else []
         known.renewed |= renewal
         known.own += [invoice["id"]] if renewal or by_close else []
         known.final |= not is_draft and (renewal or by_close)
@@ -76,8 +81,16 @@ async def statements(stripe: Stripe, accounts: Accounts, months: Sequence[str], 
             known.by_close = invoice["id"]
             known.currency = known.currency or invoice["currency"]
         lines = [line async for line in _lines(stripe, invoice)]
-        known.charges += charges_of(invoice, lines, accounts, wanted, on_draft=is_draft and (renewal or by_close))
+        known.charges += charges_of(invoice, lines, accounts, wanted, on_draft=is_draft and (renewal or by_close or last))
     return {tenant: _statement(tenant, known, accounts.tenants.get(tenant), closing) for tenant, known in gathered.items()}
+
+
+def _is_last_of_held(invoice: Json, accounts: Accounts, closing: Window) -> bool:
+    """Whether it is what a subscription wrote at its end in the closing period, and stays a draft because we held the subscription."""
+    details = (invoice.get("parent") or {}).get("subscription_details") or {}
+    subscription = accounts.subscriptions.get(details.get("subscription") or "")
+    ended = subscription is not None and not subscription.is_live and bool(subscription.hold)
+    return ended and closing.start <= invoice["created"] * 1000 < closing.end
 
 
 def _tenant_of(invoice: Json, accounts: Accounts, gathered: Mapping[str, _Gathered]) -> str | None:
@@ -143,6 +156,7 @@ def _charge(invoice: Json, line: Json, accounts: Accounts) -> Charge:
 
 
 def _statement(tenant: str, known: _Gathered, subscription: Subscription | None, closing: Window) -> Statement:
+    held = {HELD: " ".join(known.held)} if known.held else {}
     if subscription is None:
         return Statement(tenant, tuple(known.charges), draft=known.by_close, invoices=known.own, final=known.final, currency=known.currency)
     due = subscription.renews and subscription.created * 1000 < closing.end
@@ -157,5 +171,5 @@ def _statement(tenant: str, known: _Gathered, subscription: Subscription | None,
         awaited=due and not known.renewed,
         paused_by_hand=subscription.is_live and subscription.paused and not subscription.hold,
         currency=known.currency or subscription.currency,
-        context={SUBSCRIPTION: subscription.id} if ours and subscription.is_live else {},
+        context=held | ({SUBSCRIPTION: subscription.id} if ours and subscription.is_live else {}),
     )

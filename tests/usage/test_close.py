@@ -7,8 +7,9 @@ from decimal import Decimal
 
 import pytest
 
-from rowhouse.usage.close import CloseError, Observed, month_before
-from rowhouse.usage.model import Window
+from rowhouse.usage.close import CloseError, Observed
+from rowhouse.usage.model import Window, month_before
+from rowhouse.usage.push import push
 from tests.usage.billing_support import DECEMBER, NOVEMBER, Business, at, run, running
 from tests.usage.rating_support import HOUR, lot, plan_of, used
 
@@ -138,6 +139,34 @@ def test_lago_api_958_a_tenant_that_left_before_the_close_gets_one_last_invoice(
         assert first["total"] + last["total"] == bill.total * 100
         again = await shop.close("2026-11")
         assert (again.finalized, len(await shop.invoices("acme"))) == (0, 2)
+
+    run(body)
+
+
+@pytest.mark.parametrize("sent", [210, 0])
+def test_a_tenant_that_leaves_while_its_invoices_are_held_is_billed_to_its_last_second(sent: int) -> None:
+    """What it used after its last total can no longer be sent: the total's segment is over."""
+
+    async def body(shop: Business) -> None:
+        await shop.join("acme", PRO)
+        await shop.to(at(2026, 11, 29, 12))
+        sink = shop.sink()
+        await sink.open()
+        if sent:
+            bill = shop.bill(running(PRO, sent))
+            await push(sink, [bill], shop.now(), {}, now=shop.now(), record=shop.books.record)
+        assert (await sink.hold(shop.now())).held == 1
+        gone = at(2026, 11, 30, 12)
+        await shop.to(gone)
+        await shop.leave("acme")
+        bill = shop.bill(used(PRO, end=gone, running=212 * HOUR))
+        await shop.to(CLOSING)
+        done = await shop.close()
+        assert (done.state, done.blocked) == ("done", [])
+        invoices = await shop.invoices("acme")
+        assert {one["status"] for one in invoices} <= {"open", "paid"}
+        assert sum(one["total"] for one in invoices) == bill.total * 100
+        assert (await shop.close("2026-11")).finalized == 0
 
     run(body)
 
