@@ -1,7 +1,7 @@
 """What the ledger remembers of closes: how far each month came, who was invoiced, what was corrected afterwards.
 
 Entries of source `billing`:
-    close       subject=the month, state=frozen | observed | pushed | held | waiting | partial | done, at, id, data={count, number, why}
+    close       subject=the month, state=frozen | pushed | held | waiting | partial | done, at, id, data={count, number, why}
     invoice     a tenant's invoice of a month went out: tenant, subject=the month, id=the invoice, value=the bill's total, data={lines}
     correction  an adjustment of a closed month went out on a later invoice: tenant, subject=the month, value, id, data={target, reason}
 """
@@ -22,7 +22,7 @@ from rowhouse.usage.sink import Item
 __all__ = ["CLOSED", "CloseLog", "close_entry", "correction_entry", "invoice_entry", "is_frozen"]
 
 CLOSED: Final = frozenset({"partial", "done"})
-_ORDER: Final = ("frozen", "waiting", "observed", "pushed", "held", "partial", "done")
+_ORDER: Final = ("frozen", "waiting", "pushed", "held", "partial", "done")
 
 
 @dataclass(slots=True)
