@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, Self
 
 from rowhouse.spec.model import Fleet
 from rowhouse.usage.credits import CreditError
@@ -89,6 +89,16 @@ class Context:
     unplanned: Sequence[str] = ()
     """Tenants in the files whose plan the ledger does not have yet."""
     ledger: Ledger | None = None
+
+    def close(self) -> None:
+        """Give the connection back; the rest stays as it is. Whoever was handed a context closes it, or uses it in a `with`."""
+        self.connection.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_exc: object) -> None:
+        self.close()
 
 
 def connect() -> duckdb.DuckDBPyConnection:

@@ -5,11 +5,15 @@ from __future__ import annotations
 import asyncio
 from pathlib import Path
 
+import duckdb
+import pytest
+
+from rowhouse.usage import passes
 from rowhouse.usage.bills import connect
 from rowhouse.usage.entries import Entry
 from rowhouse.usage.ledger import Ledger
 from rowhouse.usage.observations import Told, VendorTime
-from rowhouse.usage.passes import Pipeline
+from rowhouse.usage.passes import Pipeline, reconcile
 from rowhouse.usage.previous import Previous
 from rowhouse.usage.sink_csv import CsvSink
 from rowhouse.vendors.store_file import FileStore
@@ -55,3 +59,21 @@ def test_a_process_that_makes_many_passes_keeps_in_mind_what_the_ledger_says_and
 
     asyncio.run(body())
     assert vendor.knew == [None, NOON, NOON + HOUR, NOON + 2 * HOUR, NOON + 3 * HOUR]
+
+
+def test_passes_leave_no_connection_open(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    made: list[duckdb.DuckDBPyConnection] = []
+
+    def noted() -> duckdb.DuckDBPyConnection:
+        made.append(connect())
+        return made[-1]
+
+    monkeypatch.setattr(passes, "connect", noted)
+    store, vendor = FileStore(tmp_path / "store", durable=False), Hourly()
+    pipeline = Pipeline(Ledger(store, "main", cache=tmp_path / "cache"), lambda: [vendor], CsvSink(store))
+    assert asyncio.run(reconcile(pipeline)).remembered
+    pipeline.open_next("2026-11")
+    assert len(made) >= 4
+    for connection in made:
+        with pytest.raises(duckdb.ConnectionException):
+            connection.execute("SELECT 1")
