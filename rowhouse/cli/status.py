@@ -151,7 +151,7 @@ def status(stack: StackOption = "main", engine: EngineOption = "auto", as_json: 
     elif found:
         data.print(status_table(found))
     else:
-        data.print(_nothing(len(read_folder(where.root, "tenants")[0])), markup=False)
+        data.print(_nothing(len(read_folder(where.root, "tenants")[0])), markup=False, soft_wrap=True)
 
 
 def _nothing(files: int) -> str:
