@@ -58,11 +58,12 @@ class Months:
                 times.month(period)
             except ValueError:
                 raise EnvironmentProblemError(f"{show(period)} is not a month. Write year and month, such as 2026-11.") from None
-            return period
         last = self.ledger.last_window("pass")
         if last is None:
             raise NoLedgerError(f"cell {self.stack} has no ledger yet: nothing was ever observed. Run `rowhouse reconcile` first.")
-        return month_of(last)
+        if period is not None and period > month_of(last):
+            raise EnvironmentProblemError(f"{period} had not begun when the last pass was made, in {month_of(last)}. Name an earlier one.")
+        return period or month_of(last)
 
 
 @contextmanager

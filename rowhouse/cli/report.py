@@ -34,7 +34,7 @@ def report(
     period: PeriodOption = None,
     stack: StackOption = "main",
     out: Annotated[
-        Path | None, typer.Option("--out", metavar="FILE", help="Where to write the page; default: .rowhouse/reports/<month>.html.")
+        Path | None, typer.Option("--out", metavar="FILE", help="Where to write the page; default: .rowhouse/reports/<stack>-<month>.html.")
     ] = None,
     prices: Annotated[
         Path | None, typer.Option("--prices", metavar="FILE", help="A price book of your own; docs/reading-bills.md has its keys.")

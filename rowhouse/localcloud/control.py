@@ -8,7 +8,7 @@ from __future__ import annotations
 import inspect
 from datetime import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, get_args
 
 import jinja2
 from starlette.applications import Starlette
@@ -17,7 +17,7 @@ from starlette.responses import HTMLResponse, JSONResponse, Response
 from starlette.routing import Route
 
 from rowhouse.localcloud.fly_errors import FLEET_REFUSALS, fleet_fault
-from rowhouse.localcloud.kernel import Fault
+from rowhouse.localcloud.kernel import Fault, FaultKind
 
 if TYPE_CHECKING:
     from rowhouse.localcloud.cloud import LocalCloud
@@ -28,6 +28,7 @@ _TEMPLATES = jinja2.Environment(
     loader=jinja2.FileSystemLoader(Path(__file__).with_name("templates")), autoescape=True, undefined=jinja2.StrictUndefined
 )
 _FAULT_FIELDS = set(inspect.signature(Fault).parameters) - {"hits"}
+_FAULT_KINDS = list(get_args(FaultKind))
 _LAST = 200  # journal lines on the page
 
 
@@ -107,8 +108,9 @@ class Control:
             body = await _json(request)
             fleet = body.pop("fleet", None)
             unknown = set(body) - _FAULT_FIELDS
-            if unknown or (fleet is None and "kind" not in body) or (fleet is not None and fleet not in FLEET_REFUSALS):
-                allowed = {"fields": sorted(_FAULT_FIELDS), "fleet": sorted(FLEET_REFUSALS)}
+            odd = body.get("kind") not in _FAULT_KINDS if fleet is None else fleet not in FLEET_REFUSALS
+            if unknown or odd:
+                allowed = {"fields": sorted(_FAULT_FIELDS), "kind": _FAULT_KINDS, "fleet": sorted(FLEET_REFUSALS)}
                 return JSONResponse({"error": f"unknown fault {sorted(unknown) or fleet or body}", "allowed": allowed}, 400)
             rules.add(fleet_fault(fleet, **body) if fleet is not None else Fault(**body))
         return JSONResponse([rule.__dict__ for rule in rules.rules])

@@ -103,7 +103,9 @@ def export(ledger: Ledger, target: Store, *, since: str | None = None, progress:
 
 
 def written_at(url: str) -> str:
-    """A folder's path as a store's address; what is one already is left as it is."""
+    """A folder's path as a store's address; what is one already is left as it is. Raises: ExportError where nothing is named."""
+    if not url.strip():
+        raise ExportError("an export needs a place, and none was named. Name a folder, file:///folder or s3://bucket/prefix.")
     return url if "://" in url else Path(url).expanduser().resolve().as_uri()
 
 

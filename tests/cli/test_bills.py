@@ -81,6 +81,10 @@ def test_a_bill_is_explained_down_to_the_segment(billed):
     [
         (("usage", "nobody", "--period", "2026-11"), "'nobody' had no plan in 2026-11"),
         (("usage", "acme", "--period", "2026-13"), "'2026-13' is not a month"),
+        (("usage", "acme", "--period", "2031-01"), "2031-01 had not begun when the last pass was made"),
+        (("report", "--period", "2031-01"), "2031-01 had not begun"),
+        (("explain-bill", "acme", "2031-01"), "2031-01 had not begun"),
+        (("export", "--to", ""), "an export needs a place"),
         (("explain-bill", "acme", "2026-11", "--line", "hours"), "no line 'hours'"),
         (("report", "--csv", "--json"), "--csv and --json"),
         (("report", "--prices", "none.yaml"), "none.yaml"),

@@ -55,7 +55,8 @@ def test_the_control_port_moves_time_and_sets_faults(tmp_path: Path) -> None:
                 assert (await http.get(url)).status_code == 503
                 assert (await http.get(url)).status_code == 401
             assert (await control.post("/faults", json={"fleet": "machine_limit"})).json()[-1]["status"] == 422
-            assert (await control.post("/faults", json={"kind": "slow", "colour": 1})).status_code == 400
+            for wrong in ({"kind": "slow", "colour": 1}, {"kind": "error"}, {"kind": ["slow"]}, {}):
+                assert (await control.post("/faults", json=wrong)).status_code == 400
             assert (await control.delete("/faults")).json() == []
             assert [row["path"] for row in (await control.get("/journal?after=1")).json()] == ["/v1/apps"]
 
