@@ -20,8 +20,7 @@ from rowhouse.usage.close_log import CLOSED, CloseLog, is_frozen
 from rowhouse.usage.entries import Entry, LedgerError
 from rowhouse.usage.intake import collect
 from rowhouse.usage.ledger import Appended, Ledger
-from rowhouse.usage.meter import usage
-from rowhouse.usage.model import Bill, SegmentUsage, Window, month_before, written_instant
+from rowhouse.usage.model import Bill, Window, month_before, written_instant
 from rowhouse.usage.observations import Completeness, Finding, Observations, Source
 from rowhouse.usage.observe import observe
 from rowhouse.usage.opening import carried
@@ -33,7 +32,7 @@ from rowhouse.usage.sent import Key, Sent, sent_from_table
 from rowhouse.usage.sink import Sink, Trouble
 
 if TYPE_CHECKING:
-    import duckdb
+    pass
 
 __all__ = ["NoTimeError", "PassResult", "Pipeline", "reconcile"]
 
@@ -176,18 +175,12 @@ class Pipeline:
 
     # -- money --------------------------------------------------------------------------------------------------------------------------
 
-    def read(self, month: str, *, quick: bool = False) -> tuple[list[Bill], Context]:
-        """One month's bills as of what is remembered; quick: from a rollup where there is one, with what came since."""
+    def read(self, month: str) -> tuple[list[Bill], Context]:
+        """One month's bills as of what is remembered; the context is the caller's to close."""
         connection = connect()
         period = Window.month(month)
-        since = load(self.ledger, connection, period)
-
-        from rowhouse.usage.rollup import metered  # only who makes a pass waits for DuckDB to load
-
-        def meter(connection: duckdb.DuckDBPyConnection, period: Window) -> list[SegmentUsage]:
-            return metered(self.ledger, connection, period, since) if quick else usage(connection, period)
-
-        return bills_from(connection, period, self.fleet, ledger=self.ledger, progress=self.progress, meter=meter)
+        load(self.ledger, connection, period)
+        return bills_from(connection, period, self.fleet, ledger=self.ledger, progress=self.progress)
 
     async def record(self, entries: Sequence[Entry]) -> None:
         """Write entries of the billing sink down before anything else happens."""
@@ -288,7 +281,7 @@ async def reconcile(pipeline: Pipeline) -> PassResult:
     result = PassResult(now, month, remembered, seen.completeness, seen.findings, off, calls=seen.calls)
     if not remembered:
         return result
-    bills, context = await asyncio.to_thread(pipeline.read, month, quick=True)
+    bills, context = await asyncio.to_thread(pipeline.read, month)
     with context:
         result.bills, result.fresh = bills, context.fresh
         result.troubles += [Trouble(tenant, reason) for tenant, reason in sorted(context.failed.items())]
@@ -316,7 +309,7 @@ async def _tell(pipeline: Pipeline, month: str, bills: Sequence[Bill], context: 
             words = f"{before} is over and not closed, and until it is, its invoices are held. Run `rowhouse close {before}`."
             result.troubles.append(Trouble(None, words))
         if began_before and not is_frozen(log, before):
-            late, of_late = await asyncio.to_thread(pipeline.read, before, quick=True)
+            late, of_late = await asyncio.to_thread(pipeline.read, before)
             of_late.close()
             # What was sent of that month stands in its own part of the ledger; without it a correction would take a second that is taken.
             await _push(pipeline, late, watermark, await asyncio.to_thread(pipeline.sent, before), result)

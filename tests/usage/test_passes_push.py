@@ -32,7 +32,7 @@ class Desk(Pipeline):
         self.ledger.append("pass", window_of(now, 60), [Entry("pass", now, state="complete")])
         return SimpleNamespace(now=now, completeness={}, findings=(), machine_clock_off_s=0.0, calls={}), True
 
-    def read(self, month: str, *, quick: bool = False) -> tuple[list[Bill], Context]:
+    def read(self, month: str) -> tuple[list[Bill], Context]:
         connection, period = connect(), Window.month(month)
         self.ledger.table(connection)  # as long as the month before is not closed, all of it is read
         fresh = Freshness(self.shop.now() - 600_000, None, None, {}, {}, None)
