@@ -1,6 +1,12 @@
-"""Options of the whole test run."""
+"""Options of the whole test run, and the one width that it prints in."""
+
+import os
 
 import pytest
+
+for _name in ("COLUMNS", "LINES", "FORCE_COLOR", "NO_COLOR", "TERM"):
+    # Whoever runs the tests may sit in a narrow or colourful terminal: tables would fold, words would be cut by codes.
+    os.environ.pop(_name, None)
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

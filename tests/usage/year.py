@@ -68,9 +68,13 @@ def machine_of(rng: random.Random, name: str, born: int, until: int, died: int |
         pause = rng.randint(1, 40 * SECOND) if storm else rng.randint(5 * MINUTE, 6 * HOUR) if up else rng.randint(20 * MINUTE, 16 * HOUR)
         if at + pause + MINUTE > last:
             break
-        plain = author.stop if up else author.start
-        act = author.act if storm or rng.random() < 0.2 else plain
-        at = act(at + pause)
+        if storm or rng.random() < 0.2:
+            at = author.act(at + pause)
+        elif up:
+            at = author.stop(at + pause)
+        else:  # on plain days it takes a while
+            author.note(at + pause, "start", "starting", state="starting")
+            at = author.note(at + pause + rng.choice((300, 700, 2300)), "start", "started", state="started")
         for _ in range(rng.randint(20, 60) if storm else 0):
             if at + MINUTE + 10 * SECOND > last:
                 break
