@@ -22,9 +22,7 @@ from rowhouse.usage.passes import reconcile as one_pass
 __all__ = ["LocalLedgerOption", "SinkOption", "reconcile"]
 
 SinkOption = Annotated[SinkName, typer.Option("--sink", help="Where bills go: Stripe, or CSV files in the store.", envvar="ROWHOUSE_SINK")]
-LocalLedgerOption = Annotated[
-    bool, typer.Option("--local-ledger", help="Keep the ledger in a folder of this machine even so.")
-]
+LocalLedgerOption = Annotated[bool, typer.Option("--local-ledger", help="Keep the ledger in a folder of this machine even so.")]
 _SHOWN = 20
 
 

@@ -10,7 +10,7 @@ that a segment missing at the end is missed as well.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, Literal
@@ -205,10 +205,6 @@ class Ledger:
         """Every object that was edited, cut off, taken out, moved or added, by its key; empty when all is as it was written."""
         return list(examine(self.store, self.cell).faults)
 
-    def stand(self, months: Collection[str] | None = None, *, since: str | None = None) -> dict[str, dict[str, str]]:
-        """Source to the windows of its segments of these months, or since one, to their SHA-256. Raises: LedgerError as `read` does."""
-        return {source: {link.header.window: link.sha256 for link in self._reader.links(source, months, since)} for source in SOURCES}
-
     def begins_in(self, month: str) -> bool:
         """Whether nothing was written down before a month. Raises: LedgerError as `read` does."""
         for source in SOURCES:
@@ -224,23 +220,18 @@ class Ledger:
         *,
         months: Collection[str] | None = None,
         since: str | None = None,
-        after: Mapping[str, str] | None = None,
         sources: Collection[str] = SOURCES,
     ) -> int:
         """Make a table (or, when large, a view) of the entries of these months, or since one; the count of its rows.
 
-        Args: after: source to a window, whose segment and all before it are left out. sources: those that are wanted.
+        Args: sources: those that are wanted.
 
         Columns: `source` and those of an entry; `at` and `asof` are BIGINT, `data` JSON, the rest VARCHAR. Rows have no order.
         The name must be one that needs no quotes. Raises: LedgerError as `read` does.
         """
         from rowhouse.usage.tables import make_table  # only who asks for a table waits for DuckDB to load
 
-        left_out = after or {}
-        chains = {
-            source: [link for link in self._reader.links(source, months, since) if link.header.window > left_out.get(source, "")]
-            for source in sources
-        }
+        chains = {source: list(self._reader.links(source, months, since)) for source in sources}
         return make_table(connection, name, chains, lambda link: self._reader.path(link.key, link.etag), self._reader.folder)
 
 

@@ -14,7 +14,6 @@ from rowhouse.spec.model import Plan
 from rowhouse.usage.engines import DuckEngine, Engine
 from rowhouse.usage.meter_counters import Counted, booked, make_counters
 from rowhouse.usage.meter_disks import make_disks
-from rowhouse.usage.meter_folds import graft_counted, graft_spans, graft_storage, on_top_of
 from rowhouse.usage.meter_hours import make_hours
 from rowhouse.usage.meter_plans import make_segments
 from rowhouse.usage.meter_spans import make_instance_spans, make_spans
@@ -30,33 +29,15 @@ _GRANT_MS = {"day": DAY_MS, "hour": HOUR_MS}
 _Key = tuple[str, int]
 
 
-def usage(
-    connection: duckdb.DuckDBPyConnection, period: Window, *, rollup: str | None = None, fresh: str = "entries"
-) -> list[SegmentUsage]:
+def usage(connection: duckdb.DuckDBPyConnection, period: Window) -> list[SegmentUsage]:
     """What every tenant that had a plan used in a period, by tenant and segment.
 
     Args: connection: has a table `entries` with the ledger's columns: at least all of the period, what the period before carries over,
         and the first pass after it (only that proves the period's last minutes).
-        rollup: the table of a rollup (see rollup.py), where the time before its cut need not be thought through again; `fresh` then is the
-        table of the entries that it does not cover.
     Leaves these tables of the session behind: `spans` (tenant, instance, machine, start_ms, end_ms, class), `instance_spans`, `segments`,
     and the views `usage_hours` and `counter_hours`.
-    Raises: Outdated where what came since the rollup changes the time before its cut.
     """
-    engine = DuckEngine(connection)
-    if rollup is None:
-        return measured(engine, period)
-    with on_top_of(connection, rollup, fresh):
-        make_spans(engine, period)
-        graft_spans(engine, rollup)
-        make_instance_spans(engine)
-        plans = make_segments(engine, period)
-        make_disks(engine)
-        graft_storage(engine, rollup)
-        make_counters(engine, period)
-        graft_counted(engine, rollup)
-        make_hours(engine, period)
-        return gathered(engine, plans)
+    return measured(DuckEngine(connection), period)
 
 
 def measured(engine: Engine, period: Window) -> list[SegmentUsage]:

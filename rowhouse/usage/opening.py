@@ -16,7 +16,7 @@ from rowhouse.usage.entries import COLUMNS, Entry
 if TYPE_CHECKING:
     import duckdb
 
-__all__ = ["carried", "selects"]
+__all__ = ["carried"]
 
 _DAY_MS: Final = 86_400_000
 _WEEK_MS: Final = 7 * _DAY_MS
@@ -35,7 +35,7 @@ def carried(connection: duckdb.DuckDBPyConnection, start: int) -> list[Entry]:
     The connection has the table `entries` with all of the month before, its own carried ones included.
     """
     found: list[Entry] = []
-    for query in selects(start):
+    for query in _selects(start):
         for row in connection.execute(query).fetchall():
             named = dict(zip(COLUMNS, row, strict=True))
             named["data"] = json.loads(named["data"]) if named["data"] else None
@@ -45,11 +45,11 @@ def carried(connection: duckdb.DuckDBPyConnection, start: int) -> list[Entry]:
     )
 
 
-def selects(start: int, events: int = _LISTED) -> list[str]:
-    """The queries whose rows `carried` gives, with the columns of an entry. Args: events: how many of a machine's last ones are wanted."""
+def _selects(start: int) -> list[str]:
+    """The queries whose rows `carried` gives, with the columns of an entry."""
     listed = ", ".join(f'e."{name}"' for name in COLUMNS)
     queries = (_PLANS, _folded("machine"), _folded("volume"), _LISTS, _EVENTS, _READINGS, _NOTES, _PASSES)
-    words = {"$columns": listed, "$start": str(start), "$week": str(start - _WEEK_MS), "$events": str(events)}
+    words = {"$columns": listed, "$start": str(start), "$week": str(start - _WEEK_MS), "$events": str(_LISTED)}
     return [re.sub(r"\$[a-z]+", lambda match: words[match[0]], query) for query in queries]
 
 
