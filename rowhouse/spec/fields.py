@@ -33,6 +33,7 @@ __all__ = [
     "MeterName",
     "Money",
     "PlanRef",
+    "Quantity",
     "SecretRef",
     "Slug",
     "State",
@@ -243,6 +244,11 @@ Allowance = Annotated[
     WithJsonSchema({"anyOf": [{"type": "number", "minimum": 0}, {"type": "string", "pattern": rf"^({_AMOUNT.pattern}|unlimited)$"}]}),
 ]
 """A quantity, or `unlimited` (None)."""
+Quantity = Annotated[
+    Decimal,
+    BeforeValidator(_quantity),
+    WithJsonSchema({"anyOf": [{"type": "number", "minimum": 0}, {"type": "string", "pattern": rf"^({_AMOUNT.pattern})$"}]}),
+]
 
 
 def _check_count(value: object) -> int | None:

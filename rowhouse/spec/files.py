@@ -26,6 +26,7 @@ from rowhouse.spec.fields import (
     MeterName,
     Money,
     PlanRef,
+    Quantity,
     SecretRef,
     Slug,
     State,
@@ -189,6 +190,15 @@ class PackFile(_Mapping):
     expires_days: int | None = Field(default=None, ge=1, le=3650, description="Days until unused credits expire; default: never.")
 
 
+class TierFile(_Mapping):
+    """One step of a graduated price."""
+
+    up_to: Quantity | None = Field(
+        default=None, description="Last unit beyond the included ones that this price is for; left out in the last tier, and only there."
+    )
+    price: UnitPrice = Field(description="Price of one unit of this tier.")
+
+
 class TermsFile(_Mapping):
     """What a plan grants of one meter and what happens beyond it."""
 
@@ -204,14 +214,21 @@ class TermsFile(_Mapping):
     price: UnitPrice | None = Field(
         default=None, description="Price of one further unit (an hour, one count, a GB-month); only with `beyond: bill`."
     )
+    tiers: list[TierFile] = Field(
+        default_factory=list,
+        description="In place of `price`: prices by how many units were used beyond the included ones in the period; each unit costs what "
+        "its own tier says.",
+    )
     credits: bool = Field(default=False, description="Whether packs of credits are used up before `beyond` applies; counters only.")
     warn_at: list[int] = Field(default_factory=list, description="Percentages of the included units at which the tenant is warned.")
 
     @model_validator(mode="after")
     def _is_decided(self) -> TermsFile:
         """Say what happens beyond the included units, and say it once."""
-        if self.included is None and (self.beyond is not None or self.price is not None):
-            raise failure("plan.meter", "`unlimited` units have nothing beyond them. Delete `beyond` and `price`, or include a number.")
+        if self.included is None and (self.beyond is not None or self.price is not None or self.tiers):
+            raise failure(
+                "plan.meter", "`unlimited` units have nothing beyond them. Delete `beyond`, `price` and `tiers`, or include a number."
+            )
         if self.included is not None and self.beyond is None:
             raise failure(
                 "plan.meter",
@@ -250,6 +267,10 @@ class PlanFile(_Mapping):
 
     title: Text = Field(description="Name on invoices.")
     price: Money = Field(description="Base price of one month.")
+    minimum: Money = Field(
+        default=Decimal(0),
+        description="The least that a month costs: where base price and use come to less, the rest is a line of its own on the bill.",
+    )
     meters: dict[MeterName, TermsFile] = Field(
         default_factory=dict, description="Terms by meter; a meter left out is measured and neither limited nor billed."
     )

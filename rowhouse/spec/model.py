@@ -90,6 +90,16 @@ class App:
 
 
 @dataclass(frozen=True, slots=True)
+class Tier:
+    """One step of a graduated price."""
+
+    up_to: Decimal | None
+    """The last unit beyond the included ones that it is for; None in the last tier alone."""
+    price: Decimal
+    """Of one unit, in the currency's major unit."""
+
+
+@dataclass(frozen=True, slots=True)
 class Meter:
     """A meter of a catalog on the terms of one plan."""
 
@@ -107,15 +117,18 @@ class Meter:
     per: Literal["period", "day", "hour"]
     beyond: Literal["bill", "refuse", "unlimited"]
     price: Decimal | None
-    """Of one further unit, in the currency's major unit; only when beyond is bill."""
+    """Of one further unit, in the currency's major unit; only when beyond is bill and there are no tiers."""
     credits: bool
     warn_at: tuple[int, ...]
     """Percent of the included units, ascending."""
+    tiers: tuple[Tier, ...] = ()
+    """Prices of further units by how many they are, ascending; in place of one price."""
 
     @property
     def is_billed(self) -> bool:
         """Whether use of it can cost the tenant money at the end of a period."""
-        return self.beyond == "bill" and self.price is not None and self.price > 0
+        prices = (self.price or _ZERO, *(tier.price for tier in self.tiers))
+        return self.beyond == "bill" and any(price > _ZERO for price in prices)
 
 
 @dataclass(frozen=True, slots=True)
@@ -172,6 +185,8 @@ class Plan:
     region: str
     env: Mapping[str, str]
     bill_inferred: bool
+    minimum: Decimal = _ZERO
+    """The least that a month costs, base price and use together, in the currency's major unit."""
 
     @property
     def ref(self) -> str:
@@ -181,7 +196,7 @@ class Plan:
     @property
     def is_free(self) -> bool:
         """Whether it can never cost anything: a free plan has no subscription."""
-        return self.price == _ZERO and not self.packs and not any(meter.is_billed for meter in self.meters)
+        return self.price == _ZERO and self.minimum == _ZERO and not self.packs and not any(meter.is_billed for meter in self.meters)
 
     def meter(self, name: str) -> Meter:
         """The meter of that name. Raises KeyError with the names there are."""

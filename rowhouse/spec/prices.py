@@ -8,7 +8,7 @@ The unit: a meter's own whole unit (second, minute, hour, count) where that unit
 cent each.
 Stripe takes prices with twelve decimals of a cent, but how it rounds a line with a fraction of a cent is its own business and ours is
 half-even:
-whole cents make bill and invoice equal whatever it does.
+whole cents make bill and invoice equal whatever it does. Graduated prices are always sent as cents.
 Source: design.md decisions 6 and 7; Stripe API 2026-10-28 (metered prices need a meter; unit_amount_decimal is in cents).
 """
 
@@ -25,6 +25,7 @@ from rowhouse.spec.names import meter_event_name, price_lookup_key, stripe_produ
 
 __all__ = [
     "BASE",
+    "MINIMUM",
     "BilledUnit",
     "MeterSpec",
     "PriceSpec",
@@ -37,10 +38,14 @@ __all__ = [
     "rate_words",
     "rates_words",
     "terms_words",
+    "tiers_words",
 ]
 
 BASE = "base"
 """The name under which a plan's base price stands among its meters, on bills and in lookup keys."""
+
+MINIMUM = "minimum"
+"""The name of the line that brings a month up to the plan's minimum."""
 
 BilledUnit = Literal["second", "minute", "hour", "count", "cent"]
 
@@ -99,6 +104,8 @@ def monthly_price(plan: Plan) -> Decimal:
 
 def billed_unit(meter: Meter) -> tuple[BilledUnit, Decimal]:
     """The unit in which what a meter bills is sent to Stripe, and the price of one in cents (whole, by the rule above)."""
+    if meter.tiers:
+        return "cent", Decimal(1)  # which unit falls into which tier depends on the allowance, and that on the time on the plan
     price = Fraction(meter.price or 0) * 100
     if meter.kind == "running_hours":
         unit, per_hour = _UNITS_PER_HOUR[meter.rounding]
@@ -183,15 +190,27 @@ def rate_words(cents: str | Decimal, currency: str, unit: str) -> str:
 
 def terms_words(plan: Plan) -> dict[str, str]:
     """What a plan costs, for people: the base price with the plan's name, and what each billed meter costs beyond what is included."""
-    words = {BASE: f"{plan.ref} {rate_words(monthly_price(plan) * 100, plan.currency, 'month')}"}
+    least = f", at least {rate_words(plan.minimum * 100, plan.currency, 'month')} with all use" if plan.minimum else ""
+    words = {BASE: f"{plan.ref} {rate_words(monthly_price(plan) * 100, plan.currency, 'month')}{least}"}
     for meter in plan.meters:
-        if meter.is_billed:
+        if meter.is_billed and meter.tiers:
+            words[meter.name] = tiers_words(meter, plan.currency)
+        elif meter.is_billed:
             unit, cents = billed_unit(meter)
             rated = unit == "cent"  # sent as money: the rate is the meter's own
             words[meter.name] = rate_words(
                 (meter.price or Decimal(0)) * 100 if rated else cents, plan.currency, meter.unit if rated else unit
             )
     return words
+
+
+def tiers_words(meter: Meter, currency: str) -> str:
+    """A graduated price for people: `0.10 USD an hour up to 100, then 0.05 USD an hour`."""
+    steps = [
+        rate_words(tier.price * 100, currency, meter.unit) + ("" if tier.up_to is None else f" up to {tier.up_to.normalize():f}")
+        for tier in meter.tiers
+    ]
+    return ", then ".join(steps)
 
 
 def rates_words(plan: Plan) -> tuple[str, ...]:

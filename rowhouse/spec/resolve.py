@@ -10,7 +10,22 @@ from collections.abc import Mapping
 
 from rowhouse.spec.files import AppFile, CatalogFile, InstanceFile, LifecycleFile, MeterFile, PlanFile, SizeFile, TenantFile, TermsFile
 from rowhouse.spec.hosts import DEFAULT_REGION
-from rowhouse.spec.model import App, Catalog, Counter, HealthCheck, Instance, Lifecycle, Limits, Meter, Owner, Pack, Plan, Size, Tenant
+from rowhouse.spec.model import (
+    App,
+    Catalog,
+    Counter,
+    HealthCheck,
+    Instance,
+    Lifecycle,
+    Limits,
+    Meter,
+    Owner,
+    Pack,
+    Plan,
+    Size,
+    Tenant,
+    Tier,
+)
 from rowhouse.spec.names import hostname_label
 from rowhouse.spec.placeholders import filled
 
@@ -109,6 +124,7 @@ def _plan(slug: str, catalog: CatalogFile, name: str, file: PlanFile, packs: tup
         region=catalog.region or DEFAULT_REGION[catalog.host],
         env={**catalog.env, **file.env},
         bill_inferred=file.bill_inferred,
+        minimum=file.minimum,
     )
 
 
@@ -129,6 +145,7 @@ def _meter(name: str, file: MeterFile, terms: TermsFile | None) -> Meter:
         per=terms.per,
         beyond="unlimited" if unlimited else terms.beyond or "refuse",
         price=None if unlimited else terms.price,
+        tiers=() if unlimited else tuple(Tier(tier.up_to, tier.price) for tier in terms.tiers),
         credits=terms.credits,
         warn_at=tuple(sorted(set(terms.warn_at))),
     )

@@ -9,19 +9,22 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, fields
+from collections.abc import Set as AbstractSet
+from dataclasses import asdict, fields, replace
 from decimal import Decimal, InvalidOperation
 from typing import Any, Final
 
 from rowhouse.errors import RowhouseError
-from rowhouse.spec.model import Lifecycle, Limits, Meter, Pack, Plan, Size, Tenant
+from rowhouse.spec.model import Lifecycle, Limits, Meter, Pack, Plan, Size, Tenant, Tier
 
 __all__ = ["TermsError", "applied_text", "billed_id", "plan_from", "terms_of", "terms_text"]
 
 _VERSION: Final = 1
 _PLAIN: Final = ("catalog", "name", "title", "currency", "bill_inferred")
 _BILLED_PLAN: Final = ("catalog", "name", "currency", "price", "bill_inferred")
-_BILLED_METER: Final = ("name", "kind", "unit", "rounding", "counter", "included", "per", "beyond", "price", "credits")
+_BILLED_METER: Final = ("name", "kind", "unit", "rounding", "counter", "included", "per", "beyond", "price", "credits", "tiers")
+_RARE: Final = ("tiers", "minimum")
+"""Written only where a plan has them, so that the terms of all others are the text that they always were."""
 _NO_SIZE: Final = Size(cpu_kind="shared", cpus=0, memory_mb=0, volume_gb=0)
 
 
@@ -35,7 +38,8 @@ def terms_of(plan: Plan) -> dict[str, Any]:
         "v": _VERSION,
         **{name: getattr(plan, name) for name in _PLAIN},
         "price": _exact(plan.price),
-        "meters": [_written(asdict(meter)) for meter in plan.meters],
+        **({"minimum": _exact(plan.minimum)} if plan.minimum else {}),
+        "meters": [_meter_written(meter) for meter in plan.meters],
         "packs": [_written(asdict(pack)) for pack in plan.packs],
         "limits": asdict(plan.limits),
         "lifecycle": asdict(plan.lifecycle),
@@ -55,7 +59,8 @@ def applied_text(tenant: Tenant) -> str:
 def billed_id(terms: Mapping[str, Any]) -> str:
     """SHA-256 of those terms that decide a bill: a plan whose title, warnings or limits change goes on in the same segment."""
     billed: dict[str, Any] = {name: terms[name] for name in _BILLED_PLAN}
-    billed["meters"] = [{name: meter[name] for name in _BILLED_METER} for meter in terms["meters"]]
+    billed |= {name: terms[name] for name in _RARE if name in terms}
+    billed["meters"] = [{name: meter[name] for name in _BILLED_METER if name in meter} for meter in terms["meters"]]
     return hashlib.sha256(terms_text(billed).encode()).hexdigest()
 
 
@@ -64,7 +69,7 @@ def plan_from(terms: Mapping[str, Any]) -> Plan:
 
     Raises: TermsError saying which field is not as this version writes it.
     """
-    _require(terms, {"v", *_PLAIN, "price", "meters", "packs", "limits", "lifecycle"}, "terms")
+    _require(terms, {"v", *_PLAIN, "price", "meters", "packs", "limits", "lifecycle"}, "terms", rare={"minimum"})
     if terms["v"] != _VERSION:
         raise TermsError(f"terms of version {terms['v']!r} cannot be read; this is version {_VERSION}. Use a newer Rowhouse.")
     try:
@@ -72,6 +77,7 @@ def plan_from(terms: Mapping[str, Any]) -> Plan:
             **{name: terms[name] for name in _PLAIN},
             demo=False,
             price=Decimal(terms["price"]),
+            minimum=Decimal(terms.get("minimum", 0)),
             meters=tuple(_meter(item) for item in terms["meters"]),
             packs=tuple(_pack(item) for item in terms["packs"]),
             limits=Limits(**_known(Limits, terms["limits"])),
@@ -87,9 +93,15 @@ def plan_from(terms: Mapping[str, Any]) -> Plan:
 
 
 def _meter(item: Mapping[str, Any]) -> Meter:
-    known = _known(Meter, item)
+    known = _known(Meter, {"tiers": (), **item})
     known |= {name: None if known[name] is None else Decimal(known[name]) for name in ("included", "price")}
-    return Meter(**{**known, "unit_cost": Decimal(known["unit_cost"]), "warn_at": tuple(known["warn_at"])})
+    tiers = tuple(_tier(tier) for tier in known["tiers"])
+    return Meter(**{**known, "unit_cost": Decimal(known["unit_cost"]), "warn_at": tuple(known["warn_at"]), "tiers": tiers})
+
+
+def _tier(item: Mapping[str, Any]) -> Tier:
+    known = _known(Tier, item)
+    return Tier(None if known["up_to"] is None else Decimal(known["up_to"]), Decimal(known["price"]))
 
 
 def _pack(item: Mapping[str, Any]) -> Pack:
@@ -102,10 +114,16 @@ def _known(kind: type[Any], item: Mapping[str, Any]) -> dict[str, Any]:
     return dict(item)
 
 
-def _require(item: Mapping[str, Any], names: set[str], what: str) -> None:
-    if not isinstance(item, Mapping) or set(item) != names:
-        odd = sorted(set(item) ^ names) if isinstance(item, Mapping) else []
+def _require(item: Mapping[str, Any], names: set[str], what: str, *, rare: AbstractSet[str] = frozenset()) -> None:
+    if not isinstance(item, Mapping) or set(item) - rare != names:
+        odd = sorted((set(item) - rare) ^ names) if isinstance(item, Mapping) else []
         raise TermsError(f"{what} cannot be read: {odd[0] if odd else 'it'} is missing or unknown. They were not written by this version.")
+
+
+def _meter_written(meter: Meter) -> dict[str, Any]:
+    written = _written(asdict(replace(meter, tiers=())))
+    del written["tiers"]
+    return written | ({"tiers": [_written(asdict(tier)) for tier in meter.tiers]} if meter.tiers else {})
 
 
 def _written(item: dict[str, Any]) -> dict[str, Any]:

@@ -7,9 +7,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from decimal import Decimal
+from fractions import Fraction
 
 from rowhouse.spec.model import Meter
-from rowhouse.spec.money import shown
+from rowhouse.spec.money import rounded, shown
 from rowhouse.usage.limits import plain
 from rowhouse.usage.model import DAY_MS, GB_MICROS, HOUR_MS, PACK, Bill, Line, Lot, SegmentUsage, written_instant
 
@@ -33,12 +34,14 @@ def sentences_of(line: Line, bill: Bill, segment: SegmentUsage | None, times: Ti
     assert segment is not None
     if line.is_base:
         return [*_base(line, bill, segment)]
+    if line.is_minimum:
+        return _minimum(line, bill, segment)
     meter = segment.plan.meter(line.meter)
     said = _counted(line, bill, segment, meter, times)
     said += _included(line, bill, segment, meter)
     if line.credits_used:
         said.append(f"{_many(line.credits_used, line.unit)} were paid with credits bought before.")
-    return said + _beyond(line, meter)
+    return said + _beyond(line, meter, Fraction(segment.end - segment.start, bill.period.length))
 
 
 def length(ms: int) -> str:
@@ -56,17 +59,30 @@ def _pack(line: Line, lots: Sequence[Lot]) -> list[str]:
 
 
 def _base(line: Line, bill: Bill, segment: SegmentUsage) -> list[str]:
-    price = shown(segment.plan.price, line.currency)
-    said = [f"{segment.plan.title} ({segment.plan.ref}) costs {price} a month."]
-    if not segment.plan.price:
-        return said
+    said = [f"{segment.plan.title} ({segment.plan.ref}) costs {shown(segment.plan.price, line.currency)} a month."]
+    return [*said, *_shared(line, bill, segment.plan.price, line.amount)] if segment.plan.price else said
+
+
+def _shared(line: Line, bill: Bill, price: Decimal, amount: Decimal) -> list[str]:
+    """A month's amount for the part of it in which the plan was in force."""
     if (line.start, line.end) == bill.period:
-        return [*said, f"It was in force for the whole month: {shown(line.amount, line.currency)}."]
+        return [f"It was in force for the whole month: {shown(amount, line.currency)}."]
     mine, all_of = (line.end - line.start) // 1000, bill.period.length // 1000
-    said.append(
-        f"It was in force from {written_instant(line.start)} until {written_instant(line.end)}: {mine:,} of the month's {all_of:,} seconds."
-    )
-    return [*said, f"{price} x {mine:,} / {all_of:,} = {shown(line.amount, line.currency)}."]
+    span = f"from {written_instant(line.start)} until {written_instant(line.end)}"
+    return [
+        f"It was in force {span}: {mine:,} of the month's {all_of:,} seconds.",
+        f"{shown(price, line.currency)} x {mine:,} / {all_of:,} = {shown(amount, line.currency)}.",
+    ]
+
+
+def _minimum(line: Line, bill: Bill, segment: SegmentUsage) -> list[str]:
+    plan, currency = segment.plan, line.currency
+    least = rounded(Fraction(plan.minimum) * line.exact_quantity)
+    others = sum((each.amount for each in bill.lines if each.segment == line.segment and not each.is_minimum), Decimal("0.00"))
+    said = [f"A month on {plan.ref} costs at least {shown(plan.minimum, currency)}.", *_shared(line, bill, plan.minimum, least)]
+    if not line.amount:
+        return [*said, f"Base price and use come to {shown(others, currency)}: nothing is missing."]
+    return [*said, f"Base price and use come to {shown(others, currency)}; {shown(line.amount, currency)} are missing."]
 
 
 def _counted(line: Line, bill: Bill, segment: SegmentUsage, meter: Meter, times: Times) -> list[str]:
@@ -112,12 +128,14 @@ def _included(line: Line, bill: Bill, segment: SegmentUsage, meter: Meter) -> li
     return [f"Included are {granted} a month; for the {share} on this plan, {_exactly(line.included, line.unit)}."]
 
 
-def _beyond(line: Line, meter: Meter) -> list[str]:
+def _beyond(line: Line, meter: Meter, share: Fraction) -> list[str]:
     if line.refused:
         return [
             f"{_exactly(line.refused, line.unit)} beyond that: refused, and never billed.",
             f"It costs {shown(line.amount, line.currency)}.",
         ]
+    if meter.tiers and line.billed:
+        return _tiers(line, meter, share)
     if not line.billed or line.unit_price is None:
         return [f"Nothing is beyond that: {shown(line.amount, line.currency)}."] if meter.included is not None else ["It costs nothing."]
     said = f"Beyond that: {_exactly(line.billed, line.unit)} x {plain(line.unit_price)} {line.currency.upper()}"
@@ -125,6 +143,25 @@ def _beyond(line: Line, meter: Meter) -> list[str]:
         return [f"{said} = {shown(line.amount, line.currency)}."]
     exact = (Decimal(line.exact.numerator) / line.exact.denominator).quantize(Decimal("0.000001"))
     return [f"{said} = {plain(exact)}, rounded once, half to even, to {shown(line.amount, line.currency)}."]
+
+
+def _tiers(line: Line, meter: Meter, share: Fraction) -> list[str]:
+    """A graduated price, each tier that was reached."""
+    said = [f"Beyond that: {_exactly(line.billed, line.unit)}, each at the price of its tier."]
+    beyond, reached = Fraction(line.billed), Fraction(0)
+    for tier in meter.tiers:
+        end = beyond if tier.up_to is None else min(beyond, Fraction(tier.up_to) * share)
+        if end > reached:
+            said.append(f"{_exactly(_decimal(end - reached), line.unit)} x {plain(tier.price)} {line.currency.upper()}.")
+        reached = max(reached, end)
+    exact = _decimal(line.exact)
+    rounding = "" if exact == line.amount else f" {plain(exact)}, rounded once, half to even, to"
+    return [*said, f"Together:{rounding} {shown(line.amount, line.currency)}."]
+
+
+def _decimal(value: Fraction) -> Decimal:
+    """To nine decimals."""
+    return (Decimal(value.numerator) / value.denominator).quantize(Decimal("0.000000001"))
 
 
 def _short(value: Decimal) -> str:

@@ -212,6 +212,8 @@ def _base_text(lines: Sequence[Line]) -> str:
 def _text(line: Line) -> str:
     if line.is_pack:
         return f"{line.meter.removeprefix(PACK)}, bought {_day(line.start)}"
+    if line.is_minimum:
+        return f"{line.plan}, what base price and use lack to the minimum, {_days(line)}"
     return f"{line.plan}, {line.billed.normalize():f} {line.unit} of {line.meter} beyond what is included, {_days(line)}"
 
 

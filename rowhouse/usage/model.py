@@ -15,7 +15,7 @@ from typing import NamedTuple
 
 from rowhouse.spec import times
 from rowhouse.spec.model import Plan
-from rowhouse.spec.prices import BASE, BilledUnit
+from rowhouse.spec.prices import BASE, MINIMUM, BilledUnit
 
 __all__ = [
     "DAY_MS",
@@ -134,7 +134,7 @@ class Line:
     """One line of a bill. Zero lines are lines too."""
 
     meter: str
-    """`base`, a meter's name, or `pack:<name>`."""
+    """`base`, a meter's name, `minimum`, or `pack:<name>`."""
     segment: int | None
     """Of base and meters; a pack belongs to the period."""
     plan: str
@@ -149,7 +149,7 @@ class Line:
     billed: Decimal
     """What is left to pay for beyond the included units and credits, in `unit`. Shown to nine decimals."""
     unit_price: Decimal | None
-    """Of one `unit`, in the currency's major unit; None where nothing can be billed."""
+    """Of one `unit`, in the currency's major unit; None where nothing can be billed or the plan has tiers."""
     currency: str
     amount: Decimal
     """`exact` rounded once, half-even, to the minor unit."""
@@ -171,6 +171,11 @@ class Line:
         return self.meter == BASE
 
     @property
+    def is_minimum(self) -> bool:
+        """Whether it brings the month up to the plan's minimum."""
+        return self.meter == MINIMUM
+
+    @property
     def is_pack(self) -> bool:
         """Whether it is a pack of credits."""
         return self.meter.startswith(PACK)
@@ -185,7 +190,7 @@ class Bill:
     currency: str
     """That of the plan in force last; catalogs may differ, and each line has its own."""
     lines: tuple[Line, ...]
-    """By segment: the base, then meters by name; then packs in the order of purchase."""
+    """By segment: the base, then meters by name, then what is missing to the minimum; then packs in the order of purchase."""
     refused: Mapping[str, Decimal]
     """Meter to units beyond what its plan allows; meters without any are left out."""
     credits_left: Mapping[str, Decimal]

@@ -1,12 +1,14 @@
 """From a tenant's use of its plans in one period to the lines of its bill.
 
 Does: round quantities, prorate, subtract what is included, use up credits, price what is beyond, round each line once. Does not: read
-anything (no clock, file, environment or network), count use (meter.py), or know taxes, tiers and minimum charges, which no catalog has.
+anything (no clock, file, environment or network), count use (meter.py), or know taxes.
 Steps for each meter of each segment (design.md decision 7, section 6):
     1. the meter's rounding, of the segment's total
     2. minus what the plan includes, prorated by time where the plan was not in force for the whole period
     3. minus credits, soonest to expire first
-    4. what is left is billed or refused, as the plan says; the amount is exact and rounded once, half-even, to the minor unit
+    4. what is left is billed, by tiers where the plan has them, or refused; the amount is exact and rounded once, half-even, to the
+       minor unit
+Then, for each segment: what its lines lack to the plan's minimum, prorated like the base price.
 """
 
 from __future__ import annotations
@@ -20,7 +22,7 @@ from functools import lru_cache
 from rowhouse.errors import RowhouseError
 from rowhouse.spec.model import Meter
 from rowhouse.spec.money import minor_units, rounded
-from rowhouse.spec.prices import BASE, BilledUnit, billed_unit
+from rowhouse.spec.prices import BASE, MINIMUM, BilledUnit, billed_unit
 from rowhouse.usage.credits import Credits
 from rowhouse.usage.model import GB_MICROS, HOUR_MS, PACK, Bill, Line, Lot, SegmentUsage, Window
 from rowhouse.usage.proration import WHOLE, allowance, grant_starts, share_of, shares_of_grants
@@ -100,8 +102,13 @@ def rate(period: Window, segments: Iterable[SegmentUsage], lots: Iterable[Lot] =
     lines: list[Line] = []
     for segment in ordered:
         share = share_of(segment, period)
-        lines.append(_base_line(segment, share))
-        lines.extend(_meter_line(segment, meter, _counted(segment, meter, share, period, ordered, wallet)) for meter in segment.plan.meters)
+        own = [_base_line(segment, share)]
+        own.extend(
+            _meter_line(segment, meter, _counted(segment, meter, share, period, ordered, wallet), share) for meter in segment.plan.meters
+        )
+        lines.extend(own)
+        if segment.plan.minimum:
+            lines.append(_minimum_line(segment, share, sum((line.amount for line in own), _NO_MONEY)))
     last = ordered[-1]
     lines.extend(_pack_line(lot, last, period) for lot in wallet.bought())
     return Bill(
@@ -223,12 +230,36 @@ def _base_line(segment: SegmentUsage, share: Fraction) -> Line:
     )
 
 
-def _meter_line(segment: SegmentUsage, meter: Meter, counted: _Counted) -> Line:
+def _minimum_line(segment: SegmentUsage, share: Fraction, charged: Decimal) -> Line:
+    """What base and use of a segment lack to its share of the plan's minimum; nothing where they come to it."""
+    plan = segment.plan
+    missing = max(_NO_MONEY, rounded(_exactly(plan.minimum) * share) - charged)
+    return Line(
+        meter=MINIMUM,
+        segment=segment.segment,
+        plan=plan.ref,
+        start=segment.start,
+        end=segment.end,
+        quantity=_shown(share),
+        unit="month",
+        included=None,
+        billed=_shown(share),
+        unit_price=plan.minimum,
+        currency=plan.currency,
+        amount=missing,
+        exact=Fraction(missing),
+        exact_quantity=share,
+    )
+
+
+def _meter_line(segment: SegmentUsage, meter: Meter, counted: _Counted, share: Fraction) -> Line:
     """One meter of one segment, in the catalog's unit."""
     terms = _terms(meter)
     bills = meter.beyond == "bill"
     beyond = _shown(_in_units(counted.beyond, terms))
-    exact = counted.beyond * terms.price if bills and counted.beyond else _NOTHING
+    exact = _NOTHING
+    if bills and counted.beyond:
+        exact = _graduated(meter, Fraction(_in_units(counted.beyond, terms)), share) if meter.tiers else counted.beyond * terms.price
     amount = rounded(exact) if exact else _NO_MONEY
     sent: int | None = None
     if terms.stripe_unit is not None:
@@ -255,6 +286,16 @@ def _meter_line(segment: SegmentUsage, meter: Meter, counted: _Counted) -> Line:
         credits_used=Decimal(counted.drawn),
         warned=counted.warned,
     )
+
+
+def _graduated(meter: Meter, beyond: Fraction, share: Fraction) -> Fraction:
+    """What units beyond the included ones cost by tiers; a tier is as long as the plan's share of the period, like an allowance."""
+    cost, reached = _NOTHING, _NOTHING
+    for tier in meter.tiers:
+        end = beyond if tier.up_to is None else min(beyond, _exactly(tier.up_to) * share)
+        cost += max(_NOTHING, end - reached) * _exactly(tier.price)
+        reached = max(reached, end)
+    return cost
 
 
 def _pack_line(lot: Lot, last: SegmentUsage, period: Window) -> Line:

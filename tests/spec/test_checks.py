@@ -9,7 +9,8 @@ import pytest
 from rowhouse.errors import SpecError
 from rowhouse.spec import Problem, check_fleet, checks, load_fleet
 from rowhouse.spec.checks.secrets import looks_secret
-from rowhouse.spec.model import Limits, Pack, Size
+from rowhouse.spec.model import Limits, Pack, Size, Tier
+from rowhouse.spec.prices import terms_words
 from rowhouse.spec.rules import RULES
 from tests.spec.project import CATALOG, TENANT, only, problems_of, project
 from tests.support import app, catalog, fleet, free_plan, instance, meter, plan, tenant
@@ -296,10 +297,31 @@ def test_warnings_do_not_stop_a_load(tmp_path: Path):
         meter(credits=True),
         meter(warn_at=(0,)),
         meter(warn_at=(80,), included=Decimal(0)),
+        meter(name="minimum"),
+        meter(tiers=(Tier(Decimal(1), Decimal(1)), Tier(None, Decimal(2)))),  # and a price
+        meter(price=None, beyond="refuse", tiers=(Tier(Decimal(1), Decimal(1)), Tier(None, Decimal(2)))),
+        meter(price=None, tiers=(Tier(None, Decimal(1)),)),
+        meter(price=None, tiers=(Tier(Decimal(1), Decimal(1)), Tier(Decimal(2), Decimal(2)))),
+        meter(price=None, tiers=(Tier(None, Decimal(1)), Tier(None, Decimal(2)))),
+        meter(price=None, tiers=(Tier(Decimal(2), Decimal(1)), Tier(Decimal(2), Decimal(2)), Tier(None, Decimal(1)))),
+        meter(price=None, tiers=(Tier(Decimal(0), Decimal(1)), Tier(None, Decimal(1)))),
     ],
 )
 def test_a_meter_that_cannot_be_measured_or_billed_is_refused(wrong):
     assert fired(checks.check_meters, catalogs=(catalog(plan(meters=(wrong,))),)) == ["plan.meter"]
+
+
+def test_a_graduated_price_and_a_minimum_are_read_from_a_file(tmp_path: Path):
+    text = CATALOG.replace('price: "0.10",', "").replace(
+        "beyond: bill,", 'beyond: bill, tiers: [{up_to: 100, price: "0.10"}, {price: "0.05"}],'
+    )
+    text = text.replace('price: "20.00"\n', 'price: "20.00"\n    minimum: "25.00"\n')
+    project(tmp_path, plans__aether=text)
+    found = load_fleet(tmp_path).plan("aether/pro")
+    assert found.meter("running_hours").tiers == (Tier(Decimal(100), Decimal("0.10")), Tier(None, Decimal("0.05")))
+    assert (found.meter("running_hours").price, found.minimum) == (None, Decimal("25.00"))
+    assert terms_words(found)["base"] == "aether/pro 20.00 USD a month, at least 25.00 USD a month with all use"
+    assert terms_words(found)["running_hours"] == "0.10 USD an hour up to 100, then 0.05 USD an hour"
 
 
 NOTES = meter(name="notes", kind="counter", unit="note", rounding=None, counter="notes", beyond="refuse", price=None, credits=True)

@@ -1,5 +1,6 @@
 """Terms: what is remembered of a plan is the plan, exactly."""
 
+import json
 from dataclasses import replace
 from decimal import Decimal
 from pathlib import Path
@@ -9,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rowhouse.spec.load import load_fleet
-from rowhouse.spec.model import Pack, Plan, Size
+from rowhouse.spec.model import Pack, Plan, Size, Tier
 from rowhouse.spec.terms import TermsError, billed_id, plan_from, terms_of, terms_text
 from tests.support import meter, plan
 
@@ -41,6 +42,18 @@ def test_equal_terms_are_equal_text_whatever_zeros_a_file_has(price: Decimal):
     assert terms_text(terms_of(plan(price=price))) == terms_text(terms_of(plan(price=padded)))
 
 
+TIERS = (Tier(Decimal(100), Decimal("0.10")), Tier(None, Decimal("0.05")))
+
+
+def test_graduated_prices_and_minimums_are_read_back_and_others_keep_their_text():
+    rich = plan(meters=(meter(price=None, tiers=TIERS),), minimum=Decimal("25.00"))
+    found = plan_from(json.loads(terms_text(terms_of(rich))))
+    assert (found.meters, found.minimum) == (rich.meters, rich.minimum)
+    plain = terms_text(terms_of(plan()))
+    assert "tiers" not in plain
+    assert "minimum" not in plain
+
+
 @pytest.mark.parametrize(
     "changed",
     [
@@ -55,6 +68,9 @@ def test_equal_terms_are_equal_text_whatever_zeros_a_file_has(price: Decimal):
         plan(meters=(meter(beyond="refuse", price=None),)),
         plan(meters=(meter(per="day"),)),
         plan(meters=(meter(credits=True),)),
+        plan(meters=(meter(price=None, tiers=TIERS),)),
+        plan(meters=(meter(price=None, tiers=(*TIERS[:1], replace(TIERS[1], price=Decimal("0.04")))),)),
+        plan(minimum=Decimal("25.00")),
     ],
 )
 def test_what_decides_a_bill_makes_other_billed_terms(changed: Plan):

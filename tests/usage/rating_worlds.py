@@ -8,7 +8,7 @@ from typing import Any
 
 from hypothesis import strategies as st
 
-from rowhouse.spec.model import Meter, Pack, Plan
+from rowhouse.spec.model import Meter, Pack, Plan, Tier
 from rowhouse.spec.terms import terms_of, terms_text
 from rowhouse.usage.model import DAY_MS, GB_MICROS, HOUR_MS, Bill, Lot, SegmentUsage, Window
 from rowhouse.usage.rate import rate
@@ -36,10 +36,18 @@ class World:
 
 
 @st.composite
+def ladders(draw) -> tuple[Tier, ...]:
+    """A graduated price."""
+    ends = sorted(draw(st.sets(INCLUDED.filter(bool), min_size=1, max_size=3)))
+    return tuple(Tier(end, draw(UNIT_PRICES)) for end in [*ends, None])
+
+
+@st.composite
 def meters(draw, name: str, kind: str, *, rounding: str | None = None) -> Meter:
     """A meter on terms that a catalog may have."""
     beyond = draw(st.sampled_from(["bill", "bill", "refuse", "unlimited"]))
     is_counter = kind == "counter"
+    tiers = draw(ladders()) if beyond == "bill" and draw(st.booleans()) else ()
     return quiet_meter(
         name=name,
         kind=kind,
@@ -49,7 +57,8 @@ def meters(draw, name: str, kind: str, *, rounding: str | None = None) -> Meter:
         included=None if beyond == "unlimited" else draw(INCLUDED),
         per=draw(st.sampled_from(["period", "period", "day", "hour"])) if is_counter else "period",
         beyond=beyond,
-        price=draw(UNIT_PRICES) if beyond == "bill" else None,
+        price=draw(UNIT_PRICES) if beyond == "bill" and not tiers else None,
+        tiers=tiers,
         credits=is_counter and beyond != "unlimited" and draw(st.booleans()),
         warn_at=(),
     )
@@ -68,7 +77,8 @@ def plans(draw, name: str = "pro", *, on_credits: bool = False) -> Plan:
         draw(meters("volume_gb", "volume_gb")),
     )
     packs = (Pack("credits", "generations", 10, Decimal("5.00"), None),) if held[0].credits else ()
-    return quiet_plan(name=name, price=draw(MONEY), meters=held, packs=packs, bill_inferred=draw(st.booleans()))
+    minimum = draw(st.just(Decimal("0.00")) | MONEY)
+    return quiet_plan(name=name, price=draw(MONEY), meters=held, packs=packs, bill_inferred=draw(st.booleans()), minimum=minimum)
 
 
 @st.composite

@@ -81,21 +81,47 @@ def _invoice(period: tuple[int, int], own: Mapping[str, list[Row]]) -> Invoice:
                 units = 1
                 column = "storage_gb_ms" if meter["kind"] == "storage_gb" else "volume_gb_ms"
                 quantity = (sum(each[column] for each in hours), 1_000_000 * length)
-            _settle(found, segment, meter, units, over(quantity, granted(meter, units, time, length)))
+            _settle(found, segment, meter, units, over(quantity, granted(meter, units, time, length)), (time, length))
     _settle_counters(found, period, plans, own["credits"], beyond)
+    for row in plans:
+        least, scale = number(json.loads(row["terms"]).get("minimum", "0"))
+        if least:
+            charged = sum(cents for (segment, _), cents in found.lines.items() if segment == row["segment"])
+            wanted = to_cents(least * (row["end_ms"] - row["start_ms"]), scale * length)
+            found.lines[row["segment"], "minimum"] = max(0, wanted - charged)
     return found
 
 
-def _settle(found: Invoice, segment: int, meter: Row, units: int, rest: tuple[int, int]) -> None:
+def _settle(found: Invoice, segment: int, meter: Row, units: int, rest: tuple[int, int], time: tuple[int, int]) -> None:
     """Bill or refuse what is beyond, in the units in which the meter counts."""
     cents = 0
-    if meter["beyond"] == "bill":
+    if meter["beyond"] == "bill" and meter.get("tiers"):
+        cents = to_cents(*by_tiers(meter["tiers"], (rest[0], rest[1] * units), time))
+    elif meter["beyond"] == "bill":
         price, scale = number(meter["price"])
         cents = to_cents(rest[0] * price, rest[1] * units * scale)
     elif rest[0]:
         one, two = found.refused.get(meter["name"], (0, 1)), (rest[0], rest[1] * units)
         found.refused[meter["name"]] = (one[0] * two[1] + two[0] * one[1], one[1] * two[1])
     found.lines[segment, meter["name"]] = cents
+
+
+def by_tiers(tiers: Iterable[Row], rest: tuple[int, int], time: tuple[int, int]) -> tuple[int, int]:
+    """What so many units cost: peel each tier off from below. Tiers are as long as the plan's part of the period."""
+    cost = (0, 1)
+    begun = (0, 1)
+    for tier in tiers:
+        top = rest
+        if tier["up_to"] is not None:
+            ends, scale = number(tier["up_to"])
+            top = (ends * time[0], scale * time[1])
+        if top[0] * rest[1] > rest[0] * top[1]:
+            top = rest
+        inside = max(0, top[0] * begun[1] - begun[0] * top[1]), top[1] * begun[1]
+        price, scale = number(tier["price"])
+        cost = cost[0] * inside[1] * scale + inside[0] * price * cost[1], cost[1] * inside[1] * scale
+        begun = top
+    return cost
 
 
 def _beyond_of_counter(meter: Row, own: Row, plans: list[Row], counts: list[Row], length: int) -> list[tuple[int, int, int, bool]]:
@@ -143,7 +169,8 @@ def _settle_counters(
     for row in plans:
         for meter in json.loads(row["terms"])["meters"]:
             if meter["kind"] == "counter":
-                _settle(found, row["segment"], meter, 1, (sum(use[2] for use in rest[meter["name"]] if use[1] == row["segment"]), 1))
+                left = sum(use[2] for use in rest[meter["name"]] if use[1] == row["segment"])
+                _settle(found, row["segment"], meter, 1, (left, 1), (row["end_ms"] - row["start_ms"], period[1] - period[0]))
 
 
 def granted(meter: Row, units: int, time: int, length: int) -> tuple[int, int] | None:
@@ -161,7 +188,7 @@ def _comes_whole(meter: Row, units: int) -> bool:
     """Whether a part of a unit can be neither billed nor refused: counts, and time whose unit costs whole cents."""
     if meter["kind"] == "counter":
         return True
-    if meter["kind"] != "running_hours":
+    if meter["kind"] != "running_hours" or meter.get("tiers"):
         return False
     price, scale = number(meter["price"] or "0")
     return price * 100 % (scale * units) == 0

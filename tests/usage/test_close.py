@@ -7,9 +7,11 @@ from decimal import Decimal
 
 import pytest
 
+from rowhouse.spec.model import Tier
 from rowhouse.usage.close import CloseError, Observed
 from rowhouse.usage.model import Window, month_before
 from rowhouse.usage.push import push
+from tests.support import meter, plan
 from tests.usage.billing_support import DECEMBER, NOVEMBER, Business, at, run, running
 from tests.usage.rating_support import HOUR, lot, plan_of, used
 
@@ -108,6 +110,27 @@ def test_there_and_back_again_within_a_month_is_three_segments_each_billed_once(
         assert (await shop.close()).state == "done"
         billed = sum([sum(cents for _, cents in await shop.lines("acme", number)) for number in (0, 1)])
         assert billed - 2000 == bill.total * 100
+
+    run(body)
+
+
+def test_a_graduated_price_is_sent_as_money_and_what_lacks_to_the_minimum_is_an_item() -> None:
+    tiers = (Tier(Decimal(100), Decimal("0.10")), Tier(None, Decimal("0.05")))
+    hours = meter(included=Decimal(50), price=None, tiers=tiers, warn_at=())
+    dear, quiet = plan(meters=(hours,), minimum=Decimal("50.00")), plan(name="quiet", meters=(hours,), minimum=Decimal("50.00"))
+
+    async def body(shop: Business) -> None:
+        await shop.join("acme", dear)
+        await shop.join("brook", quiet)
+        assert shop.bill(used(dear, running=710 * HOUR)).total == Decimal("58.00")  # 20 + 10 + 28: more than the minimum
+        assert shop.bill(used(quiet, tenant="brook", running=60 * HOUR)).total == Decimal("50.00")
+        await shop.to(CLOSING)
+        done = await shop.close()
+        assert (done.state, done.items) == ("done", 1)
+        assert sorted(cents for _, cents in await shop.lines("acme")) == [2000, 3800]  # December's base, November's use
+        lines = await shop.lines("brook")
+        assert sorted(cents for _, cents in lines) == [100, 2000, 2900]
+        assert [cents for text, cents in lines if text.startswith("minimum/")] == [2900]
 
     run(body)
 

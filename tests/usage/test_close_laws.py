@@ -8,17 +8,22 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+from decimal import Decimal
 from typing import Any
 
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
+from rowhouse.spec.model import Tier
 from rowhouse.usage.push import push
 from rowhouse.usage.sent import sent_from_entries
+from tests.support import meter, plan
 from tests.usage.billing_support import DECEMBER, NOVEMBER, Business, at
 from tests.usage.rating_support import plan_of, used
 
-AETHER = [plan_of("aether/pro"), plan_of("aether/team")]
+TIERS = (Tier(Decimal(40), Decimal("0.10")), Tier(None, Decimal("0.033")))
+GRADUATED = plan(name="graduated", meters=(meter(price=None, tiers=TIERS, included=Decimal(20)),), minimum=Decimal("31.00"))
+AETHER = [plan_of("aether/pro"), plan_of("aether/team"), GRADUATED]
 LAST = NOVEMBER.end // 1000 - 1
 SECONDS = st.integers(NOVEMBER.start // 1000 + 1, LAST)
 

@@ -7,11 +7,15 @@ from decimal import Decimal
 
 import pytest
 
+from rowhouse.spec.model import Tier
 from rowhouse.usage.bills import bills_of
 from rowhouse.usage.entries import LedgerError
 from rowhouse.usage.explain import UnknownLineError, explain
+from rowhouse.usage.explain_words import sentences_of
 from rowhouse.usage.ledger import Ledger
 from rowhouse.usage.model import DAY_MS, HOUR_MS
+from rowhouse.usage.rate import rate
+from tests.support import meter, plan
 from tests.usage.books import (
     MINUTE,
     NOVEMBER,
@@ -25,6 +29,7 @@ from tests.usage.books import (
     volume_rows,
     write,
 )
+from tests.usage.rating_support import used
 
 BORN = NOVEMBER.start - DAY_MS
 UNTIL = at(2026, 12, 1, 1)
@@ -65,6 +70,26 @@ def test_rounding_is_said_of_the_total_and_of_the_cent(tmp_path):
     assert "13 h 19 min 56 s" in text
     assert "The total, not each run, is rounded up to the next whole minute: 13.333333333 hours." in text
     assert text.endswith("= 66.666667, rounded once, half to even, to 66.67 USD.")
+
+
+def test_tiers_and_what_lacks_to_the_minimum_are_said():
+    tiers = (Tier(Decimal(100), Decimal("0.10")), Tier(None, Decimal("0.005")))
+    held = plan(meters=(meter(price=None, tiers=tiers, warn_at=()),), minimum=Decimal("60.00"))
+    half = used(held, end=NOVEMBER.start + 15 * DAY_MS, running=213 * HOUR_MS)
+    bill = rate(NOVEMBER, [half])
+    hours, least = (sentences_of(line, bill, half, {}, ()) for line in bill.lines[1:])
+    assert hours[-4:] == [
+        "Beyond that: 113 hours, each at the price of its tier.",
+        "50 hours x 0.1 USD.",
+        "63 hours x 0.005 USD.",
+        "Together: 5.315, rounded once, half to even, to 5.32 USD.",
+    ]
+    assert least == [
+        "A month on aether/pro costs at least 60.00 USD.",
+        "It was in force from 2026-11-01T00:00:00Z until 2026-11-16T00:00:00Z: 1,296,000 of the month's 2,592,000 seconds.",
+        "60.00 USD x 1,296,000 / 2,592,000 = 30.00 USD.",
+        "Base price and use come to 15.32 USD; 14.68 USD are missing.",
+    ]
 
 
 def test_a_change_of_plan_prorates_base_and_allowance_in_words(tmp_path):

@@ -6,7 +6,7 @@ from fractions import Fraction
 
 import pytest
 
-from rowhouse.spec.model import Meter
+from rowhouse.spec.model import Meter, Tier
 from rowhouse.usage.credits import CreditError
 from rowhouse.usage.model import Line, Window
 from rowhouse.usage.rate import RatingError, rate
@@ -316,6 +316,50 @@ def test_nothing_is_sent_for_what_has_no_metered_price():
 
 def test_a_billed_meter_without_use_is_sent_as_zero():
     assert line(rate(NOVEMBER, [used(plan_of("aether/pro"))]), "running_hours").stripe_quantity == 0
+
+
+# --- graduated prices and minimums
+
+TIERS = (Tier(Decimal(100), Decimal("0.10")), Tier(Decimal(300), Decimal("0.05")), Tier(None, Decimal("0.01")))
+GRADUATED = only(meter(included=Decimal(50), price=None, tiers=TIERS, warn_at=()))
+
+
+@pytest.mark.parametrize(
+    ("hours", "amount"), [(50, "0.00"), (51, "0.10"), (150, "10.00"), (151, "10.05"), (350, "20.00"), (450, "21.00"), (720, "23.70")]
+)
+def test_each_further_unit_costs_what_its_own_tier_says(hours, amount):
+    found = line(rate(NOVEMBER, [used(GRADUATED, running=hours * HOUR)]), "running_hours")
+    assert (found.amount, found.unit_price) == (Decimal(amount), None)
+    assert (found.stripe_quantity, found.stripe_unit) == (int(found.amount * 100), "cent")
+
+
+def test_tiers_are_shared_by_time_like_the_allowance():
+    half = NOVEMBER.start + NOVEMBER.length // 2
+    segments = [used(GRADUATED, end=half, running=225 * HOUR), used(plan(name="other"), start=half, segment=1)]
+    assert line(rate(NOVEMBER, segments), "running_hours").amount == Decimal("10.50")  # 25 included, 50 at 0.10, 100 at 0.05, 50 at 0.01
+
+
+def test_tiers_count_what_is_left_after_credits():
+    tiers = (Tier(Decimal(2), Decimal("1.00")), Tier(None, Decimal("0.50")))
+    held = only(generations(included=Decimal(0), price=None, tiers=tiers, credits=True))
+    bill = rate(NOVEMBER, [used(held, counters={"generations": {NOVEMBER.start: 10}})], [lot(size=5, left=5)])
+    assert line(bill, "generations").amount == Decimal("3.50")
+
+
+@pytest.mark.parametrize(("hours", "missing"), [(0, "5.00"), (210, "4.00"), (249, "0.10"), (250, "0.00"), (900, "0.00")])
+def test_what_base_and_use_lack_to_the_minimum_is_a_line(hours, missing):
+    held = plan(minimum=Decimal("25.00"))
+    bill = rate(NOVEMBER, [used(held, running=hours * HOUR)])
+    found = line(bill, "minimum")
+    assert (found.amount, found.stripe_quantity) == (Decimal(missing), None)
+    assert bill.total == max(Decimal("25.00"), Decimal("20.00") + max(0, hours - 200) * Decimal("0.10"))
+
+
+def test_a_minimum_is_shared_by_time_and_packs_do_not_count_towards_it():
+    half = NOVEMBER.start + NOVEMBER.length // 2
+    held = plan(minimum=Decimal("30.00"))
+    bill = rate(NOVEMBER, [used(held, end=half)], [lot(price=Decimal("5.00"))])
+    assert amounts(bill) == {"base": Decimal("10.00"), "minimum": Decimal("5.00"), "pack:credits-500": Decimal("5.00")}
 
 
 # --- warnings

@@ -76,7 +76,7 @@ def a_bill_is_the_sum_of_its_lines_each_rounded_once(case: Case) -> None:
 def stripes_own_amount_is_ours(case: Case) -> None:
     plans = {segment.segment: segment.plan for segment in case.world.segments}
     for line in case.world.bill().lines:
-        if line.segment is None or line.is_base:
+        if line.segment is None or line.is_base or line.is_minimum:
             assert (line.stripe_quantity, line.stripe_unit) == (None, None)
             continue
         meter = plans[line.segment].meter(line.meter)
@@ -142,6 +142,34 @@ def proration_gives_neither_more_nor_less_than_the_whole(case: Case) -> None:
             assert Fraction(meter.included) - slack <= included < Fraction(meter.included) + len(parts) * unit + slack
 
 
+def a_month_costs_at_least_its_minimum_and_no_more_because_of_it(case: Case) -> None:
+    bill = case.world.bill()
+    for segment in case.world.segments:
+        own = [line for line in bill.lines if line.segment == segment.segment]
+        charged = sum(Fraction(line.amount) for line in own if not line.is_minimum)
+        least = Fraction(segment.plan.minimum) * (segment.end - segment.start) / case.world.period.length
+        assert [line.meter for line in own].count("minimum") == bool(segment.plan.minimum)
+        topped = sum(Fraction(line.amount) for line in own)
+        assert topped == charged or abs(topped - least) <= HALF_A_CENT
+        assert topped >= least - HALF_A_CENT
+
+
+def units_cost_what_their_tiers_say(case: Case) -> None:
+    """As many units as a graduated line has, priced one tier after the other by cutting a ladder of points."""
+    for line, segment, meter in meter_lines(case.world):
+        if not meter.tiers:
+            continue
+        share = Fraction(segment.end - segment.start, case.world.period.length)
+        units = Fraction(line.billed)
+        points = sorted({Fraction(0), units, *(min(units, Fraction(tier.up_to) * share) for tier in meter.tiers if tier.up_to is not None)})
+        exact = sum(
+            (end - start) * Fraction(next(tier.price for tier in meter.tiers if tier.up_to is None or start < Fraction(tier.up_to) * share))
+            for start, end in itertools.pairwise(points)
+        )
+        dearest = max(tier.price for tier in meter.tiers)
+        assert abs(line.exact - exact) <= Fraction(dearest) / 10**9  # a quantity is shown to nine decimals
+
+
 def the_order_of_segments_and_lots_changes_nothing(case: Case) -> None:
     world = case.world
     backwards = rate(world.period, world.segments[::-1], [*world.lots[::-1], *world.lots])
@@ -168,7 +196,7 @@ def meter_lines(world: World) -> list[tuple[Any, SegmentUsage, Any]]:
     return [
         (line, segments[line.segment], segments[line.segment].plan.meter(line.meter))
         for line in world.bill().lines
-        if line.segment is not None and not line.is_base
+        if line.segment is not None and not (line.is_base or line.is_minimum)
     ]
 
 
@@ -181,6 +209,8 @@ LAWS = {
         a_quantity_is_the_use_rounded_up_by_less_than_one_unit,
         nothing_is_lost_between_what_is_included_paid_billed_and_refused,
         proration_gives_neither_more_nor_less_than_the_whole,
+        a_month_costs_at_least_its_minimum_and_no_more_because_of_it,
+        units_cost_what_their_tiers_say,
         the_order_of_segments_and_lots_changes_nothing,
         rate_is_what_a_stranger_computes_from_the_export,
     )
@@ -216,6 +246,7 @@ def test_the_laws_hold_for_long(case):
 # --- the mutants: one thing done as somebody might do it
 
 true_rounded = rate_module.rounded
+true_minimum, true_graduated = rate_module._minimum_line, rate_module._graduated
 true_running, true_allowance, true_draw, true_sorted = (
     rate_module._running,
     proration.allowance,
@@ -277,6 +308,23 @@ def credits_drawn_from_nowhere(self, meter, hour, wanted):
     return wanted
 
 
+def minimum_on_top_of_use(segment, share, charged):
+    return true_minimum(segment, share, Decimal("0.00"))
+
+
+def minimum_of_the_whole_month(segment, share, charged):
+    return true_minimum(segment, Fraction(1), charged)
+
+
+def all_units_at_the_tier_that_they_reach(meter, beyond, share):
+    reached = next(tier.price for tier in meter.tiers if tier.up_to is None or beyond <= Fraction(tier.up_to) * share)
+    return beyond * Fraction(reached)
+
+
+def tiers_of_the_whole_month(meter, beyond, share):
+    return true_graduated(meter, beyond, Fraction(1))
+
+
 def share_in_whole_days(segment, period):
     day = 24 * HOUR_MS
     return Fraction(max(1, (segment.end - segment.start) // day), period.length // day)
@@ -293,6 +341,10 @@ MUTANTS = [
     ("rate", "share_of", share_in_whole_days, "proration_gives_neither_more_nor_less_than_the_whole"),
     ("rate", "allowance", whole_allowance_in_every_segment, "proration_gives_neither_more_nor_less_than_the_whole"),
     ("rate", "allowance", parts_of_a_unit_granted_as_none, "proration_gives_neither_more_nor_less_than_the_whole"),
+    ("rate", "_minimum_line", minimum_on_top_of_use, "a_month_costs_at_least_its_minimum_and_no_more_because_of_it"),
+    ("rate", "_minimum_line", minimum_of_the_whole_month, "rate_is_what_a_stranger_computes_from_the_export"),
+    ("rate", "_graduated", all_units_at_the_tier_that_they_reach, "units_cost_what_their_tiers_say"),
+    ("rate", "_graduated", tiers_of_the_whole_month, "rate_is_what_a_stranger_computes_from_the_export"),
     ("credits", "soonest_first", in_the_order_given, "the_order_of_segments_and_lots_changes_nothing"),
     ("credits", "soonest_first", latest_to_expire_first, "rate_is_what_a_stranger_computes_from_the_export"),
     ("credits", "draw", expired_credits_still_pay, "rate_is_what_a_stranger_computes_from_the_export"),

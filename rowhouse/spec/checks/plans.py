@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import itertools
 from decimal import Decimal
 
 from rowhouse.spec.hosts import MAX_SUSPEND_MEMORY_MB, why_not_region, why_not_size, why_not_volume
-from rowhouse.spec.model import Catalog, Fleet, Meter, Plan
+from rowhouse.spec.model import Catalog, Fleet, Meter, Plan, Tier
+from rowhouse.spec.prices import BASE, MINIMUM
 from rowhouse.spec.problem import Problem, did_you_mean, listed
 from rowhouse.spec.slug import show
 
@@ -42,8 +44,8 @@ def check_meters(fleet: Fleet) -> list[Problem]:
 
 def _why_not_meter(meter: Meter) -> str:
     """What is wrong with a meter's definition."""
-    if meter.name == "base":
-        return "`base` is the name of a plan's base price on bills. Choose another name."
+    if meter.name in {BASE, MINIMUM}:
+        return f"`{meter.name}` is the name of another line of the bill. Choose another name."
     if meter.kind == "running_hours" and meter.rounding is None:
         return "running_hours needs `rounding`. Allowed: second, minute, hour_up, hour_any. Add it: a customer must be able to know it."
     if meter.kind != "running_hours" and meter.rounding is not None:
@@ -53,10 +55,16 @@ def _why_not_meter(meter: Meter) -> str:
 
 def why_not_terms(meter: Meter) -> str:
     """What is wrong with a plan's terms for a meter; the empty text when they can be billed or enforced."""
-    if meter.beyond == "bill" and meter.price is None:
-        return "`beyond: bill` needs a `price`. Add one, or write `beyond: refuse`."
-    if meter.beyond != "bill" and meter.price is not None:
+    if meter.price is not None and meter.tiers:
+        return "`price` and `tiers` both say what a further unit costs. Delete one."
+    if meter.beyond == "bill" and meter.price is None and not meter.tiers:
+        return "`beyond: bill` needs a `price` or `tiers`. Add one, or write `beyond: refuse`."
+    if meter.beyond != "bill" and (meter.price is not None or meter.tiers):
         return "a `price` needs `beyond: bill`. Add that, or delete the price."
+    if meter.tiers:
+        why = _why_not_tiers(meter.tiers)
+        if why:
+            return why
     if meter.per != "period" and meter.kind != "counter":
         return f"`per: {meter.per}` is for counters, and this is {meter.kind}. Delete it."
     if meter.credits and meter.kind != "counter":
@@ -67,6 +75,17 @@ def why_not_terms(meter: Meter) -> str:
         return "`warn_at` holds percentages from 1 to 1000. Correct it."
     if meter.warn_at and meter.included in {None, Decimal(0)}:
         return "`warn_at` is a share of the included units, and there are none. Delete it, or include some."
+    return ""
+
+
+def _why_not_tiers(tiers: tuple[Tier, ...]) -> str:
+    """What is wrong with a graduated price."""
+    *steps, last = (tier.up_to for tier in tiers)
+    if last is not None or None in steps:
+        return "every tier but the last needs `up_to`, and the last has none: nothing may be without a price. Correct `tiers`."
+    ends = [Decimal(0), *(end for end in steps if end is not None)]
+    if not steps or any(end <= start for start, end in itertools.pairwise(ends)):
+        return "`tiers` are two or more with ascending `up_to`, above 0. Correct them, or write one `price`."
     return ""
 
 
