@@ -11,10 +11,12 @@ import itertools
 from decimal import Decimal
 from typing import Any
 
-from hypothesis import HealthCheck, example, given, settings
+import pytest
+from hypothesis import HealthCheck, Phase, example, given, settings
 from hypothesis import strategies as st
 
 from rowhouse.spec.model import Tier
+from rowhouse.usage import close_check, matching
 from rowhouse.usage.push import push
 from rowhouse.usage.sent import sent_from_entries
 from tests.support import meter, plan
@@ -95,7 +97,27 @@ async def billed_for_november(shop: Business) -> int:
     return cents
 
 
-@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+def law_7(month: dict[str, Any]) -> None:
+    """The invoices of a month, of whatever happened in it, are the bill to the cent."""
+
+    async def body() -> None:
+        shop, bill = await live_through(month)
+        done = await shop.close()
+        assert (done.state, done.blocked) == ("done", [])
+        if done.later:  # its invoice went out by itself when the tenant left: the rest is on the next close's, and named until then
+            assert not month["stays"]
+            await shop.to(at(2027, 1, 1) + 20 * 60_000)
+            assert (await shop.close("2026-12")).state == "done"
+        assert await billed_for_november(shop) == bill.total * 100
+        assert (await shop.close()).finalized == 0
+
+    asyncio.run(body())
+
+
+SLOW: Any = {"deadline": None, "suppress_health_check": [HealthCheck.too_slow]}
+
+
+@settings(max_examples=25, **SLOW)
 @given(months())
 @example(
     {
@@ -109,15 +131,50 @@ async def billed_for_november(shop: Business) -> int:
     }
 )
 def test_law_7_invoices_are_the_bill_to_the_cent_whatever_happened_in_the_month(month: dict[str, Any]) -> None:
-    async def body() -> None:
-        shop, bill = await live_through(month)
-        done = await shop.close()
-        assert (done.state, done.blocked) == ("done", [])
-        if done.later:  # its invoice went out by itself when the tenant left: the rest is on the next close's, and named until then
-            assert not month["stays"]
-            await shop.to(at(2027, 1, 1) + 20 * 60_000)
-            assert (await shop.close("2026-12")).state == "done"
-        assert await billed_for_november(shop) == bill.total * 100
-        assert (await shop.close()).finalized == 0
+    law_7(month)
 
-    asyncio.run(body())
+
+@pytest.mark.long
+@settings(max_examples=2_000, **SLOW)
+@given(months())
+def test_law_7_holds_for_long(month: dict[str, Any]) -> None:
+    law_7(month)
+
+
+# --- the mutants: one thing done as somebody might do it
+
+true_compare, true_judge = close_check.compare, matching._judge
+
+
+def what_the_sink_counted_is_believed(*arguments: Any, **named: Any) -> matching.Match:
+    return matching.Match(strange=true_compare(*arguments, **named).strange)
+
+
+def bases_are_left_to_the_sink(side: Any, *rest: Any, **named: Any) -> None:
+    if not side.key.startswith("base"):
+        true_judge(side, *rest, **named)
+
+
+def ended_segments_are_left_to_the_sink(side: Any, match: Any, month: str, bill: Any, *rest: Any, **named: Any) -> None:
+    if side.end == bill.period.end:
+        true_judge(side, match, month, bill, *rest, **named)
+
+
+@pytest.mark.parametrize(
+    ("module", "name", "mutant"),
+    [
+        (close_check, "compare", what_the_sink_counted_is_believed),
+        (matching, "_judge", bases_are_left_to_the_sink),
+        (matching, "_judge", ended_segments_are_left_to_the_sink),
+    ],
+)
+def test_law_7_catches_a_mutant(monkeypatch: pytest.MonkeyPatch, module: Any, name: str, mutant: Any) -> None:
+    monkeypatch.setattr(module, name, mutant)
+
+    @settings(max_examples=200, phases=[Phase.generate], report_multiple_bugs=False, derandomize=True, database=None, **SLOW)
+    @given(months())
+    def holds(month: dict[str, Any]) -> None:
+        law_7(month)
+
+    with pytest.raises(AssertionError):
+        holds()
