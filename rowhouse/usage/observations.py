@@ -104,16 +104,19 @@ class Told:
 class VendorTime:
     """What time it is by the vendors' own clocks, for sources whose answers do not say."""
 
-    def __init__(self) -> None:
-        """Begin not knowing."""
+    def __init__(self, told_to: VendorTime | None = None) -> None:
+        """Begin not knowing. Args: told_to: the clock of all vendors, which hears what this one's says and answers for it."""
         self._at: int | None = None
         self._known = asyncio.Event()
+        self._all = told_to
 
     def heard(self, at: int | None) -> None:
         """A vendor's answer had this `Date`."""
         if at is not None:
             self._at = at if self._at is None else max(self._at, at)
             self._known.set()
+            if self._all is not None:
+                self._all.heard(at)
 
     def silent(self) -> None:
         """No vendor will say any more: nobody need wait."""
@@ -121,6 +124,8 @@ class VendorTime:
 
     async def now(self) -> int | None:
         """The latest `Date` heard, waiting for the first one; None when no vendor told."""
+        if self._all is not None:
+            return await self._all.now()
         await self._known.wait()
         return self._at
 
@@ -163,7 +168,7 @@ class Observations:
     """What one pass has seen."""
 
     now: int | None
-    """The pass's time: the latest `Date` of any vendor, in milliseconds UTC; None when no vendor answered."""
+    """The pass's time: the latest `Date` of any vendor whose clock is right, in milliseconds UTC; None when no vendor answered."""
     entries: Mapping[str, tuple[Entry, ...]]
     """By the ledger's source, in an order that depends on nothing but the entries."""
     completeness: Mapping[str, Completeness]

@@ -1,7 +1,7 @@
 """One look at everything: each source in a task of its own, none able to lose, spoil or delay another's observations.
 
 Does: bound each source's time, put in order what they tell, and take the pass's time from the vendors' own clocks. Does not: know any
-vendor, write to the ledger, or use this machine's clock for a fact.
+vendor, write to the ledger, or use this machine's clock for a fact: where the vendors' clocks are far apart it only says whose to take.
 """
 
 from __future__ import annotations
@@ -29,6 +29,7 @@ async def observe(sources: Sequence[Source], previous: Previous, *, patience_s: 
     Shapes: entries by the ledger's source; a source that fails keeps what it had told before. Never raises for a source's fault.
     """
     time = VendorTime()
+    clocks = {source.name: VendorTime(time) for source in sources}
     told = {source.name: Told() for source in sources}
     calls_before = {source.name: source.calls for source in sources}
     telling = {source.name for source in sources if source.tells_time}
@@ -38,7 +39,7 @@ async def observe(sources: Sequence[Source], previous: Previous, *, patience_s: 
     async def ask(source: Source) -> None:
         try:
             async with asyncio.timeout(patience_s):
-                await source.observe(told[source.name], previous, time)
+                await source.observe(told[source.name], previous, clocks[source.name])
         except TimeoutError:
             pass  # the parts that were not finished say so
         except RowhouseError as error:
@@ -57,8 +58,11 @@ async def observe(sources: Sequence[Source], previous: Previous, *, patience_s: 
             group.create_task(ask(source))
 
     findings = [finding for one in told.values() for part in one.parts.values() for finding in part.findings]
+    ahead = {source.name: source.ahead_s for source in sources if source.ahead_s is not None and clocks[source.name].latest is not None}
     now = time.latest
-    findings += _disagreement(sources, now)
+    if ahead and _are_apart(ahead):  # of three clocks that of this machine is the judge, and no more: the time is a vendor's
+        now = clocks[min(ahead, key=lambda name: (abs(ahead[name]), name))].latest
+    findings += _disagreement(ahead)
     return Observations(
         now=now,
         entries={name: _ordered(one.parts) for name, one in told.items()},
@@ -75,13 +79,17 @@ def _ordered(parts: Mapping[str, Part]) -> tuple[Entry, ...]:
     return tuple(lines[line] for line in sorted(lines))
 
 
-def _disagreement(sources: Sequence[Source], now: int | None) -> list[Finding]:
-    """Vendors whose clocks are far apart: one of them is wrong, and which cannot be known."""
-    off = sorted((source.ahead_s, source.name) for source in sources if source.ahead_s is not None)
-    if now is None or len(off) < 2 or (off[-1][0] - off[0][0]) * 1000 <= _APART_MS:
+def _are_apart(ahead: Mapping[str, float]) -> bool:
+    return (max(ahead.values()) - min(ahead.values())) * 1000 > _APART_MS
+
+
+def _disagreement(ahead: Mapping[str, float]) -> list[Finding]:
+    """Vendors whose clocks are far apart. Args: ahead: by how much this machine's clock is ahead of each."""
+    if not ahead or not _are_apart(ahead):
         return []
-    apart = off[-1][0] - off[0][0]
+    first, last = min(ahead, key=lambda name: (ahead[name], name)), max(ahead, key=lambda name: (ahead[name], name))
     message = (
-        f"the clocks of {off[0][1]} and {off[-1][1]} are {apart:.0f} s apart; times of one of them are wrong. Look at their status pages."
+        f"the clocks of {first} and {last} are {ahead[last] - ahead[first]:.0f} s apart; times of one of them are wrong. The pass goes by "
+        f"the one that is nearer to this machine's. Look at their status pages."
     )
-    return [Finding("vendors.clocks-apart", f"{off[0][1]}/{off[-1][1]}", message)]
+    return [Finding("vendors.clocks-apart", f"{first}/{last}", message)]

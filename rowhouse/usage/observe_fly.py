@@ -7,7 +7,7 @@ is by its mark. Does not: infer anything about a machine that was not seen. Volu
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Iterable, Mapping
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Final
@@ -30,9 +30,8 @@ _ASKING: Final = 24
 """Machines asked for their events at once: each has a rate limit of its own."""
 _GIVE_UP: Final = 25
 """Refusals in a row after which no further machine is asked: Fly is down, and each refusal costs seconds."""
-_ABSENT_SHARE: Final = 0.1
-_ABSENT_FEW: Final = 10
-"""How many known machines may be missing from a list and still be asked for one by one: more, and it is the list that is wrong."""
+_SAMPLE: Final = 25
+"""So many of the machines that a list lacks are asked for first: where one of them is there, it is the list that is wrong."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,12 +92,13 @@ class FlySource:
 
     async def _machines(self, part: Part, rows: dict[str, _Row], previous: Previous, time: VendorTime) -> None:
         whole = False
+        strays: dict[str, str] = {}
         try:
-            first = await self._list(part, rows, previous, time, self._fly.list_org_machines(self._org))
+            first = await self._list(part, rows, strays, previous, time, self._fly.list_org_machines(self._org))
             if first.moved and first.asof is not None:
                 # What changes while the list is read moves to its end. Asking once more for what changed since it was begun finds it all.
                 again = await self._list(
-                    part, rows, previous, time, self._fly.list_org_machines(self._org, updated_after_ms=first.asof - SETTLE_MS)
+                    part, rows, strays, previous, time, self._fly.list_org_machines(self._org, updated_after_ms=first.asof - SETTLE_MS)
                 )
                 if again.moved:
                     part.fail("machines moved between the list's pages while it was read, and again when it was read once more")
@@ -111,8 +111,11 @@ class FlySource:
                 part.entries.append(_machine_entry(row))
         if whole:
             await self._absent(part, rows, previous)
+        self._unmanaged(part, strays, rows, previous)
 
-    async def _list(self, part: Part, rows: dict[str, _Row], previous: Previous, time: VendorTime, pages: AsyncIterator[Page]) -> _Listing:
+    async def _list(
+        self, part: Part, rows: dict[str, _Row], strays: dict[str, str], previous: Previous, time: VendorTime, pages: AsyncIterator[Page]
+    ) -> _Listing:
         listing = _Listing()
         async for page in pages:
             time.heard(page.at_ms)
@@ -124,13 +127,21 @@ class FlySource:
             part.vouch(page.asof_ms - SETTLE_MS)
             listing.error_regions |= set(page.error_regions)
             for item in page.items:
-                self._take(part, rows, previous, listing, item, page.at_ms, page.asof_ms - SETTLE_MS)
+                self._take(part, rows, strays, previous, listing, item, page.at_ms, page.asof_ms - SETTLE_MS)
         if listing.error_regions:
             part.fail(f"Fly could not read {', '.join(sorted(listing.error_regions))}; nothing is concluded about machines there")
         return listing
 
     def _take(
-        self, part: Part, rows: dict[str, _Row], previous: Previous, listing: _Listing, item: Mapping[str, Any], at: int, asof: int
+        self,
+        part: Part,
+        rows: dict[str, _Row],
+        strays: dict[str, str],
+        previous: Previous,
+        listing: _Listing,
+        item: Mapping[str, Any],
+        at: int,
+        asof: int,
     ) -> None:
         try:
             key, updated = str(item["id"]), _ms(item["updated_at"])
@@ -152,9 +163,11 @@ class FlySource:
                         "fly.mark-lost", key, f"machine {key} of {mark.tenant} has lost its mark at Fly; it is metered as before.", *owner
                     )
                 )
+        word = str(item.get("state") or "")
+        if owner is None and config and state_of(word) != GONE and not self._is_of_cell(config.get("metadata")):
+            strays[key] = str(item.get("app_name") or "")
         if owner is None or (key in rows and rows[key].machine.updated_at > updated):
             return
-        word = str(item.get("state") or "")
         machine = Machine(
             key, str(item.get("app_name") or ""), *owner, str(item.get("version") or item.get("instance_id") or ""), word, created, updated
         )
@@ -167,30 +180,65 @@ class FlySource:
 
     def _owner(self, metadata: object, name: str) -> tuple[str, str | None] | None:
         """Tenant and instance by the mark; what all tenants share is told apart by the machine's name."""
-        if not isinstance(metadata, Mapping):
-            return None
-        wanted = {"managed-by": MANAGED_BY, "project": self._project, "stack": self._stack}
-        if any(metadata.get(key) != value for key, value in wanted.items()) or not metadata.get("tenant"):
+        if not isinstance(metadata, Mapping) or not self._is_of_cell(metadata) or not metadata.get("tenant"):
             return None
         return str(metadata["tenant"]), str(metadata.get("instance") or name)
+
+    def _is_of_cell(self, metadata: object) -> bool:
+        wanted = {"managed-by": MANAGED_BY, "project": self._project, "stack": self._stack}
+        return isinstance(metadata, Mapping) and all(metadata.get(key) == value for key, value in wanted.items())
 
     async def _absent(self, part: Part, rows: Mapping[str, _Row], previous: Previous) -> None:
         """Ask for each known machine that the whole list has not: gone for good, or a hole in the list?"""
         known = {key: mark for key, mark in previous.machines.items() if mark.state != GONE and mark.app}
-        missing = {key: mark for key, mark in known.items() if key not in rows}
-        if len(missing) > max(_ABSENT_FEW, int(len(known) * _ABSENT_SHARE)):
-            part.fail(f"{len(missing)} of {len(known)} known machines are not in the list; nothing is concluded about them")
-            return
-        for key, mark in sorted(missing.items()):
-            there = await self._fly.get_machine(mark.app, key)
-            at = self._fly.http.heard_ms
-            if there is not None and str(there.get("state")) not in {"destroyed", "destroying"}:
-                part.fail(f"machine {key} of {mark.tenant} is there, but not in the list")
-            elif at is not None:
-                data = {"app": mark.app, "word": "absent"}  # when it went nobody says: not before it was missed
-                part.entries.append(
-                    Entry("machine", at, mark.tenant, mark.instance, key, asof=at, state=GONE, id=mark.version or None, data=data)
+        missing = sorted(key for key in known if key not in rows)
+        there = await self._ask_for(part, missing[:_SAMPLE], known)
+        rest = missing[_SAMPLE:]
+        if rest and there:
+            words = f"{len(missing)} of {len(known)} known machines are not in the list"
+            part.fail(f"{words}; nothing is concluded about the {len(rest)} others")
+        elif rest:
+            there = await self._ask_for(part, rest, known)
+        for key in there:
+            part.fail(f"machine {key} of {known[key].tenant} is there, but not in the list")
+
+    async def _ask_for(self, part: Part, keys: Sequence[str], known: Mapping[str, MachineMark]) -> list[str]:
+        """Ask Fly for these machines one by one; those that are there. The others are noted as gone."""
+        waiting = iter(keys)
+        found: list[str] = []
+
+        async def ask() -> None:
+            for key in waiting:
+                mark = known[key]
+                there = await self._fly.get_machine(mark.app, key)
+                at = self._fly.http.heard_ms
+                if there is not None and str(there.get("state")) not in {"destroyed", "destroying"}:
+                    found.append(key)
+                elif at is not None:
+                    data = {"app": mark.app, "word": "absent"}  # when it went nobody says: not before it was missed
+                    part.entries.append(
+                        Entry("machine", at, mark.tenant, mark.instance, key, asof=at, state=GONE, id=mark.version or None, data=data)
+                    )
+
+        try:
+            async with asyncio.TaskGroup() as group:
+                for _ in range(_ASKING):
+                    group.create_task(ask())
+        except BaseExceptionGroup as failed:
+            raise failed.exceptions[0] from None
+        return sorted(found)
+
+    def _unmanaged(self, part: Part, strays: Mapping[str, str], rows: Mapping[str, _Row], previous: Previous) -> None:
+        """Name each machine without our mark that somebody put into an app of ours: it costs money, and nobody is billed for it."""
+        apps = {mark.app: mark.tenant for mark in previous.machines.values() if mark.app}
+        apps |= {row.machine.app: row.machine.tenant for row in rows.values()}
+        for key, app in sorted(strays.items()):
+            if app in apps:
+                words = (
+                    f"machine {key} runs in {apps[app]}'s app {app} and was not made by Rowhouse: it is neither metered nor billed. "
+                    f"Destroy it, or say who needs it."
                 )
+                part.findings.append(Finding("fly.unmanaged", key, words, apps[app]))
 
     async def _events(self, part: Part, changed: Iterable[_Row], previous: Previous, time: VendorTime) -> None:
         waiting = iter(changed)

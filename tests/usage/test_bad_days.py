@@ -124,7 +124,7 @@ def test_a_refused_list_is_asked_for_again_and_a_quiet_pass_asks_little(tmp_path
 # Billing
 
 
-def test_press_5305_what_is_charged_can_be_followed_down_to_the_machines_own_events(tmp_path: Path) -> None:
+def test_press_5305_press_4958_what_is_charged_can_be_followed_down_to_the_machines_own_events(tmp_path: Path) -> None:
     """Row 'customer cannot tell when or what is charged'."""
 
     async def body(world: World) -> None:

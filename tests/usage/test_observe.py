@@ -102,6 +102,19 @@ def test_vendors_whose_clocks_are_far_apart_are_a_finding() -> None:
     assert finding.rule == "vendors.clocks-apart"
 
 
+@pytest.mark.parametrize("wrong", ["fly", "cloudflare"])
+@pytest.mark.parametrize("hours", [-1, 1])
+def test_a_vendor_whose_clock_is_wrong_by_an_hour_does_not_move_the_pass(wrong: str, hours: int) -> None:
+    """Else the windows of an hour would be taken before their time, and the passes of that hour be forgotten."""
+    voices = [
+        Voice(name, START + hours * HOUR, ahead_s=-3600.0 * hours) if name == wrong else Voice(name, START, ahead_s=2.0)
+        for name in ("fly", "cloudflare")
+    ]
+    assert look(*voices).now == START
+    both = [Voice(name, START, ahead_s=3600.0) for name in ("fly", "cloudflare")]  # it is this machine's that is wrong
+    assert (look(*both).now, look(*both).findings) == (START, ())
+
+
 def test_many_reasons_are_told_by_the_first_three_and_their_number() -> None:
     part = Part()
     part.is_done = True

@@ -142,16 +142,30 @@ def test_a_known_machine_that_the_list_lacks_is_asked_for_and_gone_only_when_fly
     assert "m002 of m002 is there, but not in the list" in seen.completeness["fly"].reason
 
 
-def test_an_empty_list_of_a_known_fleet_is_a_fault_of_the_list() -> None:
-    world = fleet(30)
+@pytest.mark.parametrize("left", [0, 60])
+def test_many_machines_that_went_at_once_are_gone_when_fly_says_so_of_each(left: int) -> None:
+    world = fleet(100)
     previous = after(world.look())
-    world.machines.clear()
+    for key in sorted(world.machines)[left:]:
+        del world.machines[key]
+    seen = world.look(previous)
+    assert seen.complete
+    assert sum(entry.state == "gone" for entry in of(seen, "machine")) == 100 - left
+    again = world.look(after(seen, previous))
+    assert again.complete
+    assert not any(entry.state == "gone" for entry in of(again, "machine"))
+
+
+def test_a_list_with_a_hole_proves_nothing_about_the_others_that_it_lacks() -> None:
+    world = fleet(100)
+    previous = after(world.look())
+    world.hidden = set(world.machines)
     world.calls.clear()
     seen = world.look(previous)
     assert not seen.complete
-    assert "30 of 30 known machines are not in the list" in seen.completeness["fly"].reason
+    assert "100 of 100 known machines are not in the list; nothing is concluded about the 75 others" in str(seen.completeness["fly"].parts)
     assert of(seen, "machine") == []
-    assert not any("/apps/" in call for call in world.calls)
+    assert sum("/apps/" in call for call in world.calls) == 25
 
 
 def test_an_empty_list_of_a_fleet_that_nobody_knows_is_complete() -> None:
@@ -167,6 +181,17 @@ def test_foreign_machines_are_not_looked_at() -> None:
     seen = world.look()
     assert {entry.tenant for entry in seen.entries["fly"]} == {"m000"}
     assert world.asked() == ["m000"]
+
+
+def test_coder_15461_a_machine_that_somebody_put_into_an_app_of_ours_is_a_finding_of_one_pass() -> None:
+    world = fleet(2)
+    world.machine("f0", app_name="m001-app", config={"metadata": {}, "guest": {}})
+    world.machine("f1", app_name="elsewhere", config={"metadata": {}, "guest": {}})
+    world.machine("f2", app_name="m001-app", state="destroyed", config={"metadata": {}, "guest": {}})
+    seen = world.look()
+    assert seen.complete
+    assert [(finding.rule, finding.subject, finding.tenant) for finding in seen.findings] == [("fly.unmanaged", "f0", "m001")]
+    assert {entry.subject for entry in of(seen, "machine")} == {"m000", "m001"}
 
 
 def test_a_machine_of_ours_that_has_lost_its_mark_is_observed_as_before_and_a_finding() -> None:
