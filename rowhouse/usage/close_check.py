@@ -99,7 +99,7 @@ class Checker:
             if problem is not None:
                 return problem
         state: Literal["ready", "settled"] = "ready" if statement.draft or statement.context else "settled"
-        note = self._note(case, items + later)
+        note = statement.by_hand or self._note(case, items + later)
         return Outcome(case, state, items=items, later=later, adjustments=tuple(earlier.items), note=note)
 
     def _note(self, case: Case, items: Collection[Item]) -> str:

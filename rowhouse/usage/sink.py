@@ -126,6 +126,8 @@ class Statement:
     """The closing period's own invoice went out already: what is missing on it waits for the next one."""
     awaited: bool = False
     """A draft must come (a subscription renews) and is not there yet."""
+    by_hand: str = ""
+    """What somebody did to the closing month's own invoice, for the person who closes: that it was voided, or is not there."""
     paused_by_hand: bool = False
     """Somebody else stopped the collection: the draft stays."""
     currency: str = ""

@@ -31,6 +31,8 @@ SUBSCRIPTION: Final = "subscription"
 HELD: Final = "held"
 """In a statement's context: last invoices of subscriptions that ended while we held them, which nobody else sends out."""
 _AROUND_S: Final = 86_400
+_PATIENCE_MS: Final = 3 * 86_400_000
+"""Stripe writes a renewal within hours even on its bad days: one that is not there after so long was deleted."""
 _RENEWAL_MS: Final = 20 * 86_400_000
 """A draft written up to so long after a period's end is that period's; Stripe writes a renewal at once, or soon."""
 
@@ -49,6 +51,7 @@ class _Gathered:
     final: bool = False
     own: list[str] = field(default_factory=list)
     held: list[str] = field(default_factory=list)
+    voided: list[str] = field(default_factory=list)
 
 
 def month_of(second: int) -> str:
@@ -57,13 +60,16 @@ def month_of(second: int) -> str:
 
 
 async def statements(stripe: Stripe, accounts: Accounts, months: Sequence[str], closing: Window) -> dict[str, Statement]:
-    """By tenant, from one list of all invoices since the first of the months."""
+    """By tenant, from one list of all invoices since the first of the months.
+
+    A voided invoice counts like one that was paid: whoever voids it waives what stands on it.
+    """
     first = min((Window.month(month).start for month in months), default=closing.start)
     gathered: dict[str, _Gathered] = {tenant: _Gathered() for tenant in accounts.tenants}
     wanted, closed = frozenset(months), month_of(closing.start // 1000)
     async for invoice in stripe.pages("/v1/invoices", {"created": {"gte": first // 1000 - _AROUND_S}}):
         tenant = _tenant_of(invoice, accounts, gathered)
-        if tenant is None or invoice["status"] == "void":
+        if tenant is None:
             continue
         known = gathered[tenant]
         is_draft = invoice["status"] == "draft"
@@ -75,6 +81,7 @@ async def statements(stripe: Stripe, accounts: Accounts, months: Sequence[str], 
         known.renewed |= renewal
         known.own += [invoice["id"]] if renewal or by_close else []
         known.final |= not is_draft and (renewal or by_close)
+        known.voided += [invoice["id"]] if invoice["status"] == "void" and (renewal or by_close) else []
         if is_draft and renewal:
             known.draft, known.currency = invoice["id"], invoice["currency"]
         elif is_draft and by_close:
@@ -82,7 +89,8 @@ async def statements(stripe: Stripe, accounts: Accounts, months: Sequence[str], 
             known.currency = known.currency or invoice["currency"]
         lines = [line async for line in _lines(stripe, invoice)]
         known.charges += charges_of(invoice, lines, accounts, wanted, on_draft=is_draft and (renewal or by_close or last))
-    return {tenant: _statement(tenant, known, accounts.tenants.get(tenant), closing) for tenant, known in gathered.items()}
+    now = stripe.http.heard_ms
+    return {tenant: _statement(tenant, known, accounts.tenants.get(tenant), closing, now) for tenant, known in gathered.items()}
 
 
 def _is_last_of_held(invoice: Json, accounts: Accounts, closing: Window) -> bool:
@@ -155,11 +163,22 @@ def _charge(invoice: Json, line: Json, accounts: Accounts) -> Charge:
     )
 
 
-def _statement(tenant: str, known: _Gathered, subscription: Subscription | None, closing: Window) -> Statement:
+def _by_hand(known: _Gathered, *, deleted: bool) -> str:
+    if known.voided:
+        return f"its invoice {', '.join(known.voided)} was voided: what stands on it counts as waived, and is not billed again"
+    return (
+        "Stripe has no invoice of its renewal, perhaps because somebody deleted the draft: it is billed on one of its own"
+        if deleted
+        else ""
+    )
+
+
+def _statement(tenant: str, known: _Gathered, subscription: Subscription | None, closing: Window, now: int | None) -> Statement:
     held = {HELD: " ".join(known.held)} if known.held else {}
     if subscription is None:
         return Statement(tenant, tuple(known.charges), draft=known.by_close, invoices=known.own, final=known.final, currency=known.currency)
-    due = subscription.renews and subscription.created * 1000 < closing.end
+    due = subscription.renews and subscription.created * 1000 < closing.end and not known.renewed
+    deleted = due and now is not None and now >= closing.end + _PATIENCE_MS
     ours = bool(subscription.hold) and int(subscription.hold) * 1000 <= closing.end
     return Statement(
         tenant,
@@ -168,7 +187,8 @@ def _statement(tenant: str, known: _Gathered, subscription: Subscription | None,
         draft=known.draft or known.by_close,
         invoices=known.own,
         final=known.final,
-        awaited=due and not known.renewed,
+        awaited=due and not deleted,
+        by_hand=_by_hand(known, deleted=deleted),
         paused_by_hand=subscription.is_live and subscription.paused and not subscription.hold,
         currency=known.currency or subscription.currency,
         context=held | ({SUBSCRIPTION: subscription.id} if ours and subscription.is_live else {}),

@@ -483,6 +483,41 @@ def test_a_renewal_that_is_not_written_yet_is_waited_for() -> None:
     run(body)
 
 
+def test_a_renewal_that_somebody_deleted_is_billed_on_an_invoice_of_its_own_after_three_days() -> None:
+    async def body(shop: Business) -> None:
+        await one_tenant(shop)
+        draft = (await shop.invoices("acme"))[-1]
+        del shop.vendor.state.invoices.objects[draft["id"]]
+        await shop.to(DECEMBER.start + 3 * 86_400_000)
+        done = await shop.close()
+        assert (done.state, done.finalized, done.is_well) == ("done", 1, False)
+        assert "no invoice of its renewal" in str(done.troubles[0])
+        assert [cents for _, cents in await shop.lines("acme")] == [125, 100]  # November's use; its base was paid in advance
+        shop.bill(used(PRO, DECEMBER), month="2026-12")
+        await shop.to(JANUARY.start + 20 * 60_000)
+        assert (await shop.close("2026-12")).state == "done"
+        assert sorted(cents for _, cents in await shop.lines("acme")) == [2000, 2000]  # December's base, and January's in advance
+
+    run(body)
+
+
+def test_what_stands_on_an_invoice_that_somebody_voided_is_waived_and_told() -> None:
+    async def body(shop: Business) -> None:
+        await one_tenant(shop, 10, 1)
+        draft = (await shop.invoices("acme"))[-1]
+        await shop.stripe.post(f"/v1/invoices/{draft['id']}/finalize", {})
+        await shop.stripe.post(f"/v1/invoices/{draft['id']}/void", {})
+        done = await shop.close()
+        assert (done.state, done.finalized, done.items, done.later) == ("done", 0, 0, [])
+        assert "was voided: what stands on it counts as waived" in str(done.troubles[0])
+        shop.bill(used(PRO, DECEMBER), month="2026-12")
+        await shop.to(JANUARY.start + 20 * 60_000)
+        assert (await shop.close("2026-12")).state == "done"
+        assert [cents for _, cents in await shop.lines("acme")] == [2000]
+
+    run(body)
+
+
 def test_a_draft_without_a_bill_stays_and_is_named() -> None:
     async def body(shop: Business) -> None:
         await one_tenant(shop)
