@@ -67,6 +67,8 @@ class Steps:
     record: Record
     approve: Callable[[Closing], bool]
     """Whether a person says that the invoices may go out."""
+    began_before: Callable[[], bool] = lambda: False
+    """Whether anything was observed before this month: then the month before has bills, too."""
     failed: Callable[[str], Mapping[str, str]] = lambda _month: {}
     """Tenants of which a month's bill cannot be made, and why; asked after its `bills`."""
     progress: Callable[[str, int], None] = lambda _what, _count: None
@@ -144,11 +146,11 @@ async def close(
 ) -> Closing:
     """Close one month; see the module.
 
-    Raises: CloseError where it is too early, or the month before was begun and not closed.
+    Raises: CloseError where it is too early, or the month before was observed and is not closed.
     """
     window, log = Window.month(month), CloseLog.of(steps.history())
     now = await steps.now()
-    _refuse_early(month, window, now, log)
+    _refuse_early(month, window, now, log, steps)
     result = Closing(month, number=log.number + 1)
     if log.states.get(month) == "done":
         result.state, result.why = "done", "it was closed before"
@@ -178,7 +180,7 @@ async def close(
     return result
 
 
-def _refuse_early(month: str, window: Window, now: int, log: CloseLog) -> None:
+def _refuse_early(month: str, window: Window, now: int, log: CloseLog, steps: Steps) -> None:
     if now < window.end:
         raise CloseError(f"{month} is not over by the vendors' clock. Close it after its end.")
     if now < window.end + SETTLE_MS:
@@ -187,6 +189,8 @@ def _refuse_early(month: str, window: Window, now: int, log: CloseLog) -> None:
     before = month_before(month)
     if before in log.states and log.states[before] not in CLOSED:
         raise CloseError(f"{before} was begun and is not closed ({log.states[before]}). Close {before} first.")
+    if month not in log.states and before not in log.states and steps.began_before():
+        raise CloseError(f"{before} was observed and is not closed; its invoices are held until it is. Close {before} first.")
 
 
 async def _last_push(month: str, sink: Sink, steps: Steps, observed: Observed, result: Closing, now: int) -> set[Key]:

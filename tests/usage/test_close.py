@@ -8,7 +8,7 @@ from decimal import Decimal
 import pytest
 
 from rowhouse.spec.model import Tier
-from rowhouse.usage.close import CloseError, Observed
+from rowhouse.usage.close import CloseError, Observed, close
 from rowhouse.usage.model import Window, month_before
 from rowhouse.usage.push import push
 from tests.support import meter, plan
@@ -419,6 +419,18 @@ def test_a_month_is_not_closed_before_the_vendors_lists_are_right(moment: int, w
         with pytest.raises(CloseError, match=words):
             await shop.close()
         assert shop.books.entries == []
+
+    run(body)
+
+
+def test_a_month_waits_for_the_one_before_that_was_observed_and_never_closed() -> None:
+    async def body(shop: Business) -> None:
+        await one_tenant(shop)
+        before = len(shop.books.entries)
+        with pytest.raises(CloseError, match="2026-10 was observed and is not closed"):
+            await close("2026-11", shop.sink(), shop.steps(began_before=lambda: True))
+        assert len(shop.books.entries) == before
+        assert (await shop.close()).state == "done"
 
     run(body)
 

@@ -16,7 +16,7 @@ YEAR = [f"2027-{month:02}" for month in range(1, 13)]
 
 
 def test_a_month_and_its_bad_days(tmp_path: Path) -> None:
-    year = Year(7, 10, ["2027-02"], tmp_path, interval=12 * HOUR)
+    year = Year(11, 10, ["2027-02"], tmp_path, interval=12 * HOUR)
     asyncio.run(year.tell())
     assert year.judge()["months"]["2027-02"]["tenants"] == 10
     assert set(year.closed) == {"2027-02"}
