@@ -69,7 +69,7 @@ class _File:
 def export(ledger: Ledger, target: Store, *, since: str | None = None, progress: Progress = lambda _what, _done, _all: None) -> Exported:
     """Export every month that has a plan and is not final in the target; from `since` on all of them anew.
 
-    A month is final there when its invoices have gone out and a later month than the next has begun.
+    A month is final there when its invoices and those of the next month have gone out: the next close is the last that adjusts it.
     Raises: NoLedgerError, LedgerError (nothing is written of a month that cannot be read), StoreError (run it again), ExportError.
     """
     result = Exported()
@@ -157,10 +157,13 @@ def _months(connection: Any) -> list[str]:
 
 
 def _is_final(target: Store, prefix: str, month: str, known: Mapping[str, str], months: list[str]) -> bool:
-    if month not in known or month in months[-2:]:
+    if month in months[-2:]:
         return False
-    blob = target.get(f"{prefix}{month}/{_ROOT}")
-    return blob is not None and _sha256(blob.data) == known[month] and bool(json.loads(blob.data).get("closed"))
+    for own in (month, months[months.index(month) + 1]):
+        blob = target.get(f"{prefix}{own}/{_ROOT}") if own in known else None
+        if blob is None or _sha256(blob.data) != known[own] or not json.loads(blob.data).get("closed"):
+            return False
+    return True
 
 
 def _month(
