@@ -12,7 +12,7 @@ test: setup-dev
 	$(BIN)/pytest -n 2 --dist loadfile -m "not long"
 
 test-long: setup-dev
-	$(BIN)/pytest -m long
+	$(BIN)/pytest -n 2 -o faulthandler_timeout=7200 -m long
 
 check: setup-dev
 	$(BIN)/ruff format --check .

@@ -1,4 +1,4 @@
-"""ledger verify, purchase: what the memory of use and money is asked and told by hand."""
+"""ledger verify, purchase, refund: what the memory of use and money is asked and told by hand."""
 
 from __future__ import annotations
 
@@ -21,14 +21,16 @@ from rowhouse.spec.load import load_fleet
 from rowhouse.spec.model import Tenant
 from rowhouse.spec.problem import did_you_mean, listed
 from rowhouse.spec.slug import show
-from rowhouse.usage.intake import record_purchase
+from rowhouse.usage.intake import record_purchase, undo_purchase
 from rowhouse.usage.ledger import Ledger
 from rowhouse.usage.model import milliseconds
 from rowhouse.usage.verify import Examined, examine
 from rowhouse.vendors.store import open_store
 from rowhouse.vendors.stripe import Stripe
 
-__all__ = ["app", "open_ledger", "purchase", "stripes_time"]
+__all__ = ["app", "open_ledger", "purchase", "refund", "stripes_time"]
+
+_REASON_MAX = 200
 
 app = typer.Typer(help="Look at the memory of use and money.", no_args_is_help=True, add_completion=False)
 
@@ -107,6 +109,29 @@ def purchase(
         data.print(f"payment {payment} was recorded before; nothing new", markup=False)
     else:
         data.print(f"{owner.id} bought {sold.size} {sold.meter} ({sold.name}); the next pass books it", markup=False)
+
+
+@handled
+def refund(
+    payment: Annotated[str, typer.Argument(metavar="PAYMENT", help="The id under which `rowhouse purchase` recorded it.")],
+    reason: Annotated[str, typer.Option("--reason", metavar="TEXT", help="Why, for the ledger: a mistake, a chargeback.")],
+    at: Annotated[str | None, typer.Option("--at", metavar="TIME", help="When it was taken back; default: now, by Stripe.")] = None,
+    stack: StackOption = "main",
+    as_json: JsonOption = False,
+) -> None:
+    """Take a recorded pack of credits back: it counts as never bought, and a bill that has it loses its price."""
+    if not reason.strip() or len(reason) > _REASON_MAX or not reason.isprintable():
+        raise EnvironmentProblemError(f"--reason: it needs one line of 1 to {_REASON_MAX} characters. Say why.")
+    ledger = open_ledger(find_root(Path.cwd()), stack, os.environ)
+    done, tenant = undo_purchase(ledger, payment, reason.strip(), at=_when(at))
+    if as_json:
+        emit({"payment": payment, "tenant": tenant, "outcome": done})
+    elif done == "known":
+        data.print(f"payment {payment} was taken back before; nothing new", markup=False)
+    else:
+        data.print(
+            f"payment {payment} of {tenant} is taken back; the next pass books it. The money itself is at its provider.", markup=False
+        )
 
 
 def _tenant(root: Path, slug: str) -> Tenant:

@@ -20,7 +20,7 @@ from rowhouse.spec.model import Fleet
 from rowhouse.usage.credits import CreditError
 from rowhouse.usage.entries import COLUMNS, Entry, LedgerError
 from rowhouse.usage.ledger import Ledger
-from rowhouse.usage.lots import lot_data, lot_from, lots_of
+from rowhouse.usage.lots import UNDONE, lot_data, lot_from, lots_of
 from rowhouse.usage.meter import usage
 from rowhouse.usage.model import Bill, Lot, SegmentUsage, Window, month_before
 from rowhouse.usage.rate import RatingError, rate
@@ -253,7 +253,10 @@ def _lots(connection: duckdb.DuckDBPyConnection, period: Window, progress: Progr
     """Tenant to its credits, and to why they cannot be read."""
     bought: dict[str, list[Lot]] = {}
     failed: dict[str, str] = {}
-    for entry in entries_in(connection, "kind = 'purchase' AND tenant IS NOT NULL AND \"at\" < ?", period.end):
+    undone = {(entry.tenant, entry.id) for entry in entries_in(connection, "kind = 'purchase' AND state = ?", UNDONE)}
+    for entry in entries_in(connection, "kind = 'purchase' AND tenant IS NOT NULL AND state IS NULL AND \"at\" < ?", period.end):
+        if (entry.tenant, entry.id) in undone:
+            continue
         try:
             for tenant, lots in lots_of([entry]).items():
                 bought.setdefault(tenant, []).extend(lots)
@@ -261,6 +264,7 @@ def _lots(connection: duckdb.DuckDBPyConnection, period: Window, progress: Progr
             failed[entry.tenant or ""] = str(error)
     opened = _opened_at(connection, period.start)
     carried = {} if opened is None else _opened(connection, opened, failed)
+    carried = {tenant: [lot for lot in lots if (tenant, lot.payment) not in undone] for tenant, lots in carried.items()}
     if opened != period.start:
         carried = _left_before(connection, period, bought, carried, opened, progress)
     found = {}

@@ -40,11 +40,11 @@ class Credits:
         for lot in lots:
             if by_payment.setdefault(lot.payment, lot) != lot:
                 raise CreditError(
-                    f"payment {lot.payment} is two different purchases of credits. A payment buys one pack once. Correct one in the ledger."
+                    f"payment {lot.payment} is two different purchases of credits. A payment buys one pack once. Restore the ledger."
                 )
             if not 0 <= lot.left <= lot.size:
                 raise CreditError(
-                    f"payment {lot.payment}: {lot.left} of {lot.size} credits are left. Allowed: 0 to all of them. Correct the ledger."
+                    f"payment {lot.payment}: {lot.left} of {lot.size} credits are left. Allowed: 0 to all of them. Restore the ledger."
                 )
         self._period = period
         self._lots = soonest_first(lot for lot in by_payment.values() if lot.at < period.end)

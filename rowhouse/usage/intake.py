@@ -20,16 +20,19 @@ from rowhouse.usage.bills import month_of
 from rowhouse.usage.close_log import CLOSED, CloseLog
 from rowhouse.usage.entries import Entry, LedgerError, canonical, line_of
 from rowhouse.usage.ledger import Ledger
+from rowhouse.usage.lots import UNDONE
 from rowhouse.usage.model import Window
 from rowhouse.usage.segments import month_of as month_of_window
 from rowhouse.vendors.store import Conflict, Store
 
-__all__ = ["Collected", "collect", "record_purchase"]
+__all__ = ["Collected", "collect", "record_purchase", "undo_purchase"]
 
 _PLANS: Final = "intake/plans/"
 _PURCHASES: Final = "intake/purchases/"
 _KNOWN: Final = "purchases/"
 """Every payment that was ever recorded, one object each: what makes an id count once."""
+_UNDONE: Final = "undone/"
+"""Under both of them: purchases that were taken back."""
 _PAYMENT: Final = re.compile(r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,199}$")
 _THREADS: Final = 16
 _DAY_MS: Final = 86_400_000
@@ -106,7 +109,11 @@ def _plan(noted: Mapping[str, Any]) -> Entry:
 
 def _purchase(noted: Mapping[str, Any]) -> Entry:
     data = {name: noted[name] for name in ("meter", "price", "currency", "expires_at")}
-    return Entry("purchase", noted["at"], noted["tenant"], subject=noted["pack"], value=str(noted["size"]), id=noted["payment"], data=data)
+    state = None
+    if "undone" in noted:
+        state, data["reason"] = UNDONE, str(noted["undone"])
+    size = str(noted["size"])
+    return Entry("purchase", noted["at"], noted["tenant"], subject=noted["pack"], state=state, value=size, id=noted["payment"], data=data)
 
 
 def record_purchase(
@@ -152,6 +159,36 @@ def record_purchase(
     return "known" if known else "recorded"
 
 
+def undo_purchase(ledger: Ledger, payment: str, reason: str, *, at: int) -> tuple[Literal["recorded", "known"], str]:
+    """Take a recorded purchase back: from the next pass on it counts as never made. The entry of it stays, and this one has the reason.
+
+    Args: at: the time of this call (ms).
+    Returns: `known` when it was taken back before; and the tenant that had bought.
+    Raises: LedgerError when the payment is unknown, or no invoice gives its price back any more.
+    """
+    blob = ledger.store.get(f"{_KNOWN}{payment}.json") if _PAYMENT.match(payment) else None
+    if blob is None:
+        raise LedgerError(
+            f"no pack was recorded under payment {payment[:80]!r}. Look at `rowhouse usage TENANT`, or at the payment's provider."
+        )
+    bought = json.loads(blob.data)
+    if bought["cell"] != ledger.cell:
+        raise LedgerError(f"payment {payment} was recorded in cell {bought['cell']}. Choose it with --stack.")
+    _refuse_far_off(ledger, bought["at"])
+    noted = {**bought, "at": at, "undone": reason}
+    data = (canonical(noted) + "\n").encode()
+    outcome: Literal["recorded", "known"] = "recorded"
+    try:
+        ledger.store.put(f"{_KNOWN}{_UNDONE}{payment}.json", data, if_none_match=True)
+    except Conflict:
+        outcome, first = "known", ledger.store.get(f"{_KNOWN}{_UNDONE}{payment}.json")
+        if first is None or _is_taken_in(ledger, payment, first.data):
+            return outcome, str(bought["tenant"])
+        data = first.data
+    ledger.store.put(f"{_PURCHASES}{_UNDONE}{payment}.json", data)
+    return outcome, str(bought["tenant"])
+
+
 def _refuse_far_off(ledger: Ledger, at: int) -> None:
     """Raise LedgerError for a time that no close looks at any more, or that no pass comes to soon."""
     month = Window.month(month_of(at))
@@ -160,7 +197,7 @@ def _refuse_far_off(ledger: Ledger, at: int) -> None:
     if closes.states.get(after) in CLOSED:
         raise LedgerError(
             f"a pack that was paid in {month_of(at)} is on no invoice any more: {after} is closed, and closes adjust one month back. "
-            "Record it with a time of the running month, and it is on that invoice."
+            "Record it with a time of the running month, and it is on that invoice; give one back at the payment's provider."
         )
     last = ledger.last_window("pass")
     if last is not None and month_of(at) > month_of(Window.month(month_of_window(last)).end):
@@ -183,7 +220,7 @@ def _same_or_refused(store: Store, payment: str, noted: Mapping[str, Any], *, at
         when = datetime.fromtimestamp(what["at"] / 1000, tz=UTC).isoformat(timespec="seconds")
         raise LedgerError(
             f"payment {payment} is recorded already: pack {what['pack']} of {what['tenant']}, at {when}. "
-            "A payment counts once: give the id of the other payment, or correct this one by a correction."
+            "A payment counts once: give the id of the other payment, or take this one back with `rowhouse refund`."
         )
     return blob.data
 

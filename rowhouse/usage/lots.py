@@ -15,14 +15,19 @@ from rowhouse.usage.credits import CreditError
 from rowhouse.usage.entries import Entry
 from rowhouse.usage.model import Lot
 
-__all__ = ["lot_data", "lot_from", "lot_of", "lots_of"]
+__all__ = ["UNDONE", "lot_data", "lot_from", "lot_of", "lots_of"]
+
+UNDONE = "undone"
+"""The state of a `purchase` entry that takes the purchase of its id back."""
 
 
 def lots_of(purchases: Iterable[Entry]) -> dict[str, list[Lot]]:
-    """Tenant to its purchases, whole. Raises: CreditError naming the payment that cannot be read."""
+    """Tenant to its purchases, whole; less what was taken back. Raises: CreditError naming the payment that cannot be read."""
     found: dict[str, list[Lot]] = {}
-    for entry in purchases:
-        if entry.kind == "purchase":
+    told = [entry for entry in purchases if entry.kind == "purchase"]
+    undone = {(entry.tenant, entry.id) for entry in told if entry.state == UNDONE}
+    for entry in told:
+        if (entry.tenant, entry.id) not in undone:
             found.setdefault(entry.tenant or "", []).append(lot_of(entry))
     return found
 
@@ -34,7 +39,9 @@ def lot_of(purchase: Entry) -> Lot:
         size = int(purchase.number)
         return lot_from({**data, "payment": purchase.id, "pack": purchase.subject, "size": size, "left": size, "at": purchase.at})
     except (InvalidOperation, RowhouseError) as exc:
-        raise CreditError(f"purchase {purchase.id} of {purchase.tenant} cannot be read: {exc} Correct it in the ledger.") from exc
+        raise CreditError(
+            f"purchase {purchase.id} of {purchase.tenant} cannot be read: {exc} Restore the ledger from a backup of its store."
+        ) from exc
 
 
 def lot_data(lot: Lot) -> dict[str, Any]:

@@ -102,6 +102,18 @@ class TestPurchase:
         assert told in ran.stderr
         assert not (project / ".rowhouse").exists()
 
+    def test_a_purchase_is_taken_back_once_with_a_reason(self, project: Path):
+        assert run("purchase", "brook-studio", "credits-500", "--payment", "pi_1", "--at", PAID).exit_code == 0
+        words = ("refund", "pi_1", "--reason", "charged back", "--at", PAID, "--json")
+        assert document(run(*words)) == {"payment": "pi_1", "tenant": "brook-studio", "outcome": "recorded"}
+        assert document(run(*words))["outcome"] == "known"
+        ledger = open_ledger(project, "main", {})
+        assert collect(ledger.store, ledger).taken == 2
+        assert {(entry.id, entry.state) for entry in ledger.read("account")} == {("pi_1", None), ("pi_1", "undone")}
+        ran = run("refund", "pi_2", "--reason", "x", "--at", PAID)
+        assert (ran.exit_code, "no pack was recorded under payment 'pi_2'" in ran.stderr) == (2, True)
+        assert run("refund", "pi_1", "--reason", " ", "--at", PAID).exit_code == 2
+
     def test_a_time_that_is_none_is_refused(self, project: Path):
         ran = run("purchase", "brook-studio", "credits-500", "--payment", "pi_1", "--at", "yesterday")
         assert ran.exit_code == 2

@@ -105,6 +105,23 @@ def test_credits_that_were_bought_late_are_not_used_in_the_closed_month_and_in_t
     assert reopenings(*bills_of(store, "main", None, NOVEMBER), at(2026, 12, 4)) == []
 
 
+def test_a_pack_that_was_taken_back_is_on_no_bill_and_pays_for_nothing_even_where_an_opening_told_of_it(tmp_path):
+    store = folder(tmp_path)
+    ledger = write(store, credits_world())
+    bought, context = bills_of(store, "main", None, OCTOBER)
+    assert bought[0].total - Decimal("5.00") == bills_of(store, "main", None, NOVEMBER)[0][0].total  # the pack is October's
+    plans = [Entry(**with_terms(plan_row("acme", OCTOBER.start - HOUR_MS, "llamasketch/starter")))]
+    totals = [Entry(**row) for row in counter_rows("acme", "generations", [(at(2026, 10, 3), 2150)])]
+    ledger.remember("account", UNTIL, [*openings(bought, context, UNTIL), *plans])
+    ledger.remember("app", UNTIL, totals)  # what opening.carried would give
+    undone = Entry(**{**purchase_row("acme", UNTIL, "pay_1"), "state": "undone"})
+    ledger.remember("account", at(2026, 12, 1, 2), [undone])
+    [october], _ = bills_of(store, "main", None, OCTOBER)
+    [november], _ = bills_of(store, "main", None, NOVEMBER)
+    assert (october.total, october.refused) == (bought[0].total - Decimal("5.00"), {"generations": Decimal(150)})
+    assert (november.refused, november.credits_left) == ({"generations": Decimal(200)}, {})
+
+
 def test_until_a_month_is_closed_the_next_one_reads_no_further_back_than_to_the_last_that_was_opened(tmp_path):
     """Else each pass of a month's first hours would read the whole ledger, and longer each month."""
     store = folder(tmp_path)

@@ -12,8 +12,9 @@ import pytest
 from rowhouse.spec.model import Pack
 from rowhouse.spec.terms import billed_id, plan_from, terms_of
 from rowhouse.usage.entries import Entry, LedgerError
-from rowhouse.usage.intake import collect, record_purchase
+from rowhouse.usage.intake import collect, record_purchase, undo_purchase
 from rowhouse.usage.ledger import Ledger
+from rowhouse.usage.lots import lots_of
 from rowhouse.vendors.store import StoreError
 from tests.support import plan
 from tests.usage.stores import HOUR, START, FaultyStore, Killed, MemoryStore
@@ -207,3 +208,46 @@ class TestPurchases:
             self.buy(whole)
             collect(whole, Ledger(whole, "main"))
             assert [entry.id for entry in account(whole)] == ["pi_1"]
+
+
+def test_a_purchase_that_was_taken_back_stays_in_the_ledger_with_the_reason_and_counts_as_never_made():
+    store = MemoryStore()
+    ledger = Ledger(store, "main")
+    record_purchase(ledger, "quill", PACK, "usd", "pi_1", at=START)
+    record_purchase(ledger, "quill", PACK, "usd", "pi_2", at=START)
+    collect(store, ledger)
+    assert [len(lots) for lots in lots_of(account(store)).values()] == [2]
+    assert undo_purchase(ledger, "pi_1", "charged back", at=START + HOUR) == ("recorded", "quill")
+    assert undo_purchase(ledger, "pi_1", "again", at=START + 2 * HOUR) == ("known", "quill")
+    assert len(left(store)) == 1
+    collect(store, ledger)
+    assert undo_purchase(ledger, "pi_1", "and again", at=START + 3 * HOUR) == ("known", "quill")
+    assert left(store) == []
+    undone = account(store)[-1]
+    assert (undone.kind, undone.id, undone.state, undone.at) == ("purchase", "pi_1", "undone", START + HOUR)
+    assert undone.data is not None
+    assert undone.data["reason"] == "charged back"
+    assert [lot.payment for lot in lots_of(account(store))["quill"]] == ["pi_2"]
+
+
+@pytest.mark.parametrize("payment", ["pi_9", "../pi_1", "undone/pi_1", ""])
+def test_what_was_never_bought_cannot_be_taken_back(payment: str):
+    store = MemoryStore()
+    with pytest.raises(LedgerError, match="no pack was recorded under payment"):
+        undo_purchase(Ledger(store, "main"), payment, "x", at=START)
+    assert store.objects == {}
+
+
+@pytest.mark.parametrize("fault", ["killed before", "killed after", "lost", "refused"])
+@pytest.mark.parametrize("number", range(9))
+def test_one_killed_while_it_is_taken_back_is_taken_back_by_the_next_try(fault: str, number: int):
+    store = MemoryStore()
+    record_purchase(Ledger(store, "main"), "quill", PACK, "usd", "pi_1", at=START)
+    collect(store, Ledger(store, "main"))
+    faulty = FaultyStore(store.objects, number, fault)
+    with contextlib.suppress(Killed, StoreError, LedgerError):
+        undo_purchase(Ledger(faulty, "main"), "pi_1", "mistake", at=START + 1)
+    undo_purchase(Ledger(store, "main"), "pi_1", "mistake", at=START + 9)
+    collect(store, Ledger(store, "main"))
+    assert lots_of(account(store)) == {}
+    assert [entry.state for entry in account(store)] == [None, "undone"]
