@@ -2,9 +2,10 @@
 
 It is told to keep off the network where it would only look for updates; where its state lives is Pulumi's own
 configuration (`pulumi login`, PULUMI_BACKEND_URL). What a killed run left is put right before the next one applies: a
-lock whose holder is certainly gone is released (`pulumi_locks`), and creations that never ended are taken out of the
-state, because ours look for their own earlier attempt and Cloudflare's are swept (`sweep`). A stack that does not exist is an empty state
-to all that only looks; it is made when something is applied.
+lock whose holder is certainly gone is released (`pulumi_locks`), files that it left half written are removed
+(`pulumi_sidecars`), and creations that never ended are taken out of the state, because ours look for their own earlier
+attempt and Cloudflare's are swept (`sweep`). A stack that does not exist is an empty state to all that only looks; it
+is made when something is applied.
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ from rowhouse.cli.progress import Teller
 from rowhouse.cli.pulumi_blank import blank_stack
 from rowhouse.cli.pulumi_command import Ended, run_pulumi
 from rowhouse.cli.pulumi_locks import lock_problem
+from rowhouse.cli.pulumi_sidecars import folder_of, mend_sidecars
 from rowhouse.cli.surroundings import EnvironmentProblemError
 
 __all__ = ["PulumiDriver"]
@@ -36,6 +38,7 @@ _STACK_TYPE = "pulumi:pulumi:Stack"
 _SIGNATURE, _SECRET = "4dabf18193072939515e22adb298388d", "1b47061264138c4ac30d75fd1eb44270"
 _CONSEQUENCE = "failed in this run"  # as our plugin words an input that never came to be
 _ABSENT = "no stack named"  # CLI 3.260, whatever the backend
+_TORN = "EOF"  # what it says of a file that ends too early; such a run has not begun
 _COLOUR = re.compile(r"<\{%.*?%\}>")
 
 
@@ -190,7 +193,20 @@ class PulumiDriver:
             self._exists = True
 
     async def _run(self, *args: str, on_line: Callable[[bytes], None] | None = None, env: Mapping[str, str] | None = None) -> Ended:
-        return await run_pulumi(self.root, self.env if env is None else env, *args, "--stack", self.stack, on_line=on_line)
+        own = self.env if env is None else env
+        ended = await run_pulumi(self.root, own, *args, "--stack", self.stack, on_line=on_line)
+        if ended.code and _TORN in ended.error and await self._mended(own):
+            ended = await run_pulumi(self.root, own, *args, "--stack", self.stack, on_line=on_line)
+        return ended
+
+    async def _mended(self, env: Mapping[str, str]) -> bool:
+        """Whether a state in a local folder had something half written beside it, which is now away."""
+        told = await run_pulumi(self.root, env, "whoami", "--json")
+        try:
+            folder = folder_of(str(json.loads(told.out)["url"]))
+        except (ValueError, KeyError, TypeError):
+            return False
+        return folder is not None and mend_sidecars(folder) > 0
 
     async def _released(self, ended: Ended, teller: Teller) -> bool:
         """Whether the run failed for a stale lock that is now released."""

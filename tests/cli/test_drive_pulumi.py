@@ -188,6 +188,33 @@ def test_a_state_that_cannot_be_read_is_one_sentence(cli: FakeCli):
         cli.run("up")
 
 
+@pytest.mark.parametrize("torn", ["", '{"user.cache_con'])
+def test_attributes_that_a_killed_cli_left_half_written_are_removed_and_no_others(cli: FakeCli, torn: str):
+    backend = cli.folder / "a backend"
+    kept, locks, stacks = (backend / ".pulumi" / part for part in ("history/x", "locks/x", "stacks/x"))
+    for folder in (kept, locks, stacks):
+        folder.mkdir(parents=True)
+        (folder / "main.json").write_text("{}")
+        (folder / "main.json.attrs").write_text(torn)
+        (folder / "good.json.attrs").write_text('{"md5":"x"}')
+    cli.answers["whoami"] = [{"out": json.dumps({"user": "me", "url": f"file://{backend}"})}]
+    cli.answers["stack export"] = [{"err": "error: failed to load checkpoint: EOF\n", "code": 1}, {"out": json.dumps({"deployment": {}})}]
+    cli.answers["up"] = [{}]
+    outcome, _, calls = cli.run("up")
+    assert outcome.failures == []
+    assert [call for call in calls if call.startswith("whoami")] == ["whoami --json --non-interactive"]
+    assert sorted(file.name for part in (locks, stacks) for file in part.iterdir()) == ["good.json.attrs"] * 2 + ["main.json"] * 2
+    assert (kept / "main.json.attrs").exists()
+
+
+@pytest.mark.parametrize("url", ["s3://bucket", "https://app.pulumi.com/me"])
+def test_a_state_that_is_not_in_a_local_folder_is_left_to_a_person(cli: FakeCli, url: str):
+    cli.answers["whoami"] = [{"out": json.dumps({"user": "me", "url": url})}]
+    cli.answers["stack export"] = [{"err": "error: failed to load checkpoint: EOF\n", "code": 1}]
+    with pytest.raises(EnvironmentProblemError, match="failed to load checkpoint: EOF"):
+        cli.run("up")
+
+
 # -- locks ------------------------------------------------------------------------------------------------------------------------------
 
 
