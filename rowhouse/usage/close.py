@@ -21,8 +21,9 @@ from rowhouse.usage.close_log import CLOSED, CloseLog, close_entry, correction_e
 from rowhouse.usage.entries import Entry
 from rowhouse.usage.matching import compare
 from rowhouse.usage.model import Bill, Window, month_before
-from rowhouse.usage.push import Record, each, note_refusals, push
+from rowhouse.usage.push import Record, note_refusals, push
 from rowhouse.usage.sent import Key, Sent
+from rowhouse.usage.side_by_side import each
 from rowhouse.usage.sink import Item, Sink, Statement, Trouble
 
 __all__ = ["CloseError", "Closing", "Observed", "Steps", "close"]

@@ -18,6 +18,7 @@ from rowhouse.usage.fly_events import Machine, read_events, state_of
 from rowhouse.usage.observations import Finding, Part, Told, VendorTime, guarded
 from rowhouse.usage.observe_fly_volumes import FlyVolumes
 from rowhouse.usage.previous import GONE, MachineMark, Previous
+from rowhouse.usage.side_by_side import each
 from rowhouse.vendors.fly import Fly
 from rowhouse.vendors.fly_org import Page
 from rowhouse.vendors.http import VendorError
@@ -204,28 +205,21 @@ class FlySource:
 
     async def _ask_for(self, part: Part, keys: Sequence[str], known: Mapping[str, MachineMark]) -> list[str]:
         """Ask Fly for these machines one by one; those that are there. The others are noted as gone."""
-        waiting = iter(keys)
         found: list[str] = []
 
-        async def ask() -> None:
-            for key in waiting:
-                mark = known[key]
-                there = await self._fly.get_machine(mark.app, key)
-                at = self._fly.http.heard_ms
-                if there is not None and str(there.get("state")) not in {"destroyed", "destroying"}:
-                    found.append(key)
-                elif at is not None:
-                    data = {"app": mark.app, "word": "absent"}  # when it went nobody says: not before it was missed
-                    part.entries.append(
-                        Entry("machine", at, mark.tenant, mark.instance, key, asof=at, state=GONE, id=mark.version or None, data=data)
-                    )
+        async def ask(key: str) -> None:
+            mark = known[key]
+            there = await self._fly.get_machine(mark.app, key)
+            at = self._fly.http.heard_ms
+            if there is not None and str(there.get("state")) not in {"destroyed", "destroying"}:
+                found.append(key)
+            elif at is not None:
+                data = {"app": mark.app, "word": "absent"}  # when it went nobody says: not before it was missed
+                part.entries.append(
+                    Entry("machine", at, mark.tenant, mark.instance, key, asof=at, state=GONE, id=mark.version or None, data=data)
+                )
 
-        try:
-            async with asyncio.TaskGroup() as group:
-                for _ in range(_ASKING):
-                    group.create_task(ask())
-        except BaseExceptionGroup as failed:
-            raise failed.exceptions[0] from None
+        await each(keys, ask, at_once=_ASKING)
         return sorted(found)
 
     def _unmanaged(self, part: Part, strays: Mapping[str, str], rows: Mapping[str, _Row], previous: Previous) -> None:

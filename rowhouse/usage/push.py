@@ -16,12 +16,13 @@ import asyncio
 import hashlib
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Final, TypeVar
+from typing import Final
 
 from rowhouse.errors import RowhouseError
 from rowhouse.usage.entries import Entry
 from rowhouse.usage.model import Bill, Line
 from rowhouse.usage.sent import Key, Sent, announced, batch_done, failure, refusal
+from rowhouse.usage.side_by_side import each
 from rowhouse.usage.sink import Receipt, Sink, Total, Trouble
 
 __all__ = [
@@ -31,7 +32,6 @@ __all__ = [
     "Pushed",
     "Record",
     "due_for_check",
-    "each",
     "identifier_for",
     "note_refusals",
     "plan_totals",
@@ -43,13 +43,11 @@ __all__ = [
 RESERVE_S: Final = 900
 """A period's last seconds are kept for corrections: of two totals the one with the later second counts."""
 _OLDEST_MS: Final = 34 * 86_400_000
-_AT_ONCE: Final = 32
 _BATCH: Final = 1000
 """How many totals are announced together: few enough for bounded memory, many enough for few segments of the ledger."""
 
 Record = Callable[[Sequence[Entry]], Awaitable[None]]
 """Writes entries of the source `billing`, durably, before it returns."""
-T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,25 +140,6 @@ def _second(line: Line, watermark: int, before: Sent | None) -> int:
     first = -(-line.start // 1000)
     at = min(max(first, watermark // 1000), max(first, line.end // 1000 - RESERVE_S))
     return at if before is None else max(at, before.at + 1)
-
-
-async def each(things: Iterable[T], work: Callable[[T], Awaitable[None]], *, at_once: int = _AT_ONCE) -> None:
-    """Do work on each thing, so many at a time, taking them from the iterable only as they are begun.
-
-    Raises: what the first failing work raised, itself and not as one of a group, so that its words reach a person.
-    """
-    waiting = iter(things)
-
-    async def worker() -> None:
-        for thing in waiting:
-            await work(thing)
-
-    try:
-        async with asyncio.TaskGroup() as group:
-            for _ in range(at_once):
-                group.create_task(worker())
-    except BaseExceptionGroup as failed:
-        raise failed.exceptions[0] from None
 
 
 async def push(sink: Sink, bills: Iterable[Bill], watermark: int, sent: Mapping[Key, Sent], *, now: int, record: Record) -> Pushed:

@@ -210,44 +210,32 @@ def _warned(meter: Meter, uses: Iterable[tuple[Exact, Exact]]) -> int | None:
 
 def _base_line(segment: SegmentUsage, share: Fraction) -> Line:
     """A plan's base price for the part of the period in which it was in force."""
-    plan = segment.plan
-    exact = _exactly(plan.price) if share is WHOLE else _exactly(plan.price) * share
-    return Line(
-        meter=BASE,
-        segment=segment.segment,
-        plan=plan.ref,
-        start=segment.start,
-        end=segment.end,
-        quantity=_shown(share),
-        unit="month",
-        included=None,
-        billed=_shown(share),
-        unit_price=plan.price,
-        currency=plan.currency,
-        amount=rounded(exact),
-        exact=exact,
-        exact_quantity=share,
-    )
+    price = segment.plan.price
+    return _month_line(BASE, segment, share, price, _exactly(price) if share is WHOLE else _exactly(price) * share)
 
 
 def _minimum_line(segment: SegmentUsage, share: Fraction, charged: Decimal) -> Line:
     """What base and use of a segment lack to its share of the plan's minimum; nothing where they come to it."""
-    plan = segment.plan
-    missing = max(_NO_MONEY, rounded(_exactly(plan.minimum) * share) - charged)
+    missing = max(_NO_MONEY, rounded(_exactly(segment.plan.minimum) * share) - charged)
+    return _month_line(MINIMUM, segment, share, segment.plan.minimum, Fraction(missing))
+
+
+def _month_line(meter: str, segment: SegmentUsage, share: Fraction, price: Decimal, exact: Fraction) -> Line:
+    """A line of a month, or of the part of it in which the plan was in force."""
     return Line(
-        meter=MINIMUM,
+        meter=meter,
         segment=segment.segment,
-        plan=plan.ref,
+        plan=segment.plan.ref,
         start=segment.start,
         end=segment.end,
         quantity=_shown(share),
         unit="month",
         included=None,
         billed=_shown(share),
-        unit_price=plan.minimum,
-        currency=plan.currency,
-        amount=missing,
-        exact=Fraction(missing),
+        unit_price=price,
+        currency=segment.plan.currency,
+        amount=rounded(exact),
+        exact=exact,
         exact_quantity=share,
     )
 

@@ -18,7 +18,7 @@ from rowhouse.errors import RowhouseError
 from rowhouse.spec.marks import labels_for
 from rowhouse.spec.names import meter_event_name
 from rowhouse.usage.model import Line, Window
-from rowhouse.usage.push import each
+from rowhouse.usage.side_by_side import each
 from rowhouse.usage.sink import Held, Item, Receipt, Refusals, Statement, Total, Trouble
 from rowhouse.usage.sink_stripe_accounts import HOLD, Accounts, Subscription
 from rowhouse.usage.sink_stripe_invoices import CLOSE, HELD, LINE, PERIOD, SUBSCRIPTION, charges_of, statements

@@ -14,9 +14,10 @@ import pytest
 from rowhouse.errors import RowhouseError
 from rowhouse.usage.entries import Entry, LedgerError, canonical
 from rowhouse.usage.model import Bill
-from rowhouse.usage.push import RESERVE_S, due_for_check, each, identifier_for, note_refusals, plan_totals, push, verify
+from rowhouse.usage.push import RESERVE_S, due_for_check, identifier_for, note_refusals, plan_totals, push, verify
 from rowhouse.usage.rate import rate
 from rowhouse.usage.sent import Sent, refusal, sent_from_entries, sent_from_table
+from rowhouse.usage.side_by_side import each
 from rowhouse.usage.sink import Receipt, Refusals, Total
 from rowhouse.usage.sink_csv import CsvSink
 from rowhouse.vendors.store import open_store
