@@ -13,6 +13,7 @@ from rich.table import Table
 from rowhouse.cli.apply import StackOption
 from rowhouse.cli.months import Months, PeriodOption, months_of, telling
 from rowhouse.cli.output import JsonOption, data, emit, handled, prose
+from rowhouse.spec.prices import BASE, MINIMUM
 from rowhouse.usage.explain import explain
 from rowhouse.usage.model import month_before
 from rowhouse.usage.summary import summary
@@ -135,7 +136,7 @@ def _show_bill(told: Mapping[str, Any], *, whole: bool) -> None:
         for sentence in line["sentences"]:
             data.print(f"  {sentence}", markup=False, soft_wrap=True)
     if whole:
-        meters = [line for line in told["lines"] if not line["meter"].startswith("pack:") and line["meter"] != "base"]
+        meters = [line for line in told["lines"] if not line["meter"].startswith("pack:") and line["meter"] not in {BASE, MINIMUM}]
         if meters:
             largest = max(meters, key=lambda line: (Decimal(line["amount"]), Decimal(line["refused"]), line["quantity"] != "0"))
             hint = f"rowhouse explain-bill {told['tenant']} {told['period']} --line {largest['meter']}"

@@ -1,11 +1,12 @@
 """A change of plan as a person reads it: what was paid, what will be, instead of the ids of prices at Stripe.
 
-Old terms come from the state (the stack's own prices, with their amounts at that time), new ones from the files. Where the state has no
-prices, because another cell registers the catalog, the old plan's terms are those in the files too.
+Old terms come from the state, where the subscription has them as they were applied (or the stack has its own prices, with their amounts at
+that time), new ones from the files. Where the state has neither, the old plan's terms are those in the files too.
 """
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Mapping
 from dataclasses import replace
@@ -14,6 +15,7 @@ from typing import Any
 from rowhouse.cli.changes import Change, Outcome, Row, inside, tenant_of
 from rowhouse.spec import Fleet
 from rowhouse.spec.prices import BASE, rate_words, terms_words
+from rowhouse.spec.terms import TermsError, plan_from
 
 __all__ = ["in_plain_prices"]
 
@@ -54,7 +56,13 @@ def in_plain_prices(outcome: Outcome, fleet: Fleet, state: Mapping[str, Any]) ->
 
 
 def _paid(subscription: Mapping[str, Any], prices: Mapping[str, Any], terms: Mapping[str, Mapping[str, str]]) -> dict[str, str]:
-    """A recorded subscription's terms by meter: those of its plan, with the amounts of the prices that it has."""
+    """A recorded subscription's terms by meter: as they were noted when they were applied, or those of its plan in the files with the
+    amounts of the prices that it has.
+    """
+    try:
+        return terms_words(plan_from(json.loads(subscription["terms"])["plan"]))
+    except (KeyError, TypeError, ValueError, TermsError):
+        pass
     plan = str((subscription.get("metadata") or {}).get("plan") or "")
     found = dict(terms.get(plan, {BASE: plan}))
     for item in subscription.get("items") or []:

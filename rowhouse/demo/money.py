@@ -89,7 +89,7 @@ class Money:
                 shown_bills.add_row(
                     bill.tenant if plan == bill.lines[0].plan else "",
                     plan,
-                    "\n".join(_use(line) for line in lines if not line.is_base and line.quantity) or "nothing",
+                    "\n".join(_use(line) for line in lines if not (line.is_base or line.is_minimum) and line.quantity) or "nothing",
                     shown(bill.total, bill.currency) if last else "",
                     (f"{shown(Decimal(cents).scaleb(-2), bill.currency)}, {status}" if charges else status) if last else "",
                 )

@@ -268,7 +268,7 @@ class PlanFile(_Mapping):
     title: Text = Field(description="Name on invoices.")
     price: Money = Field(description="Base price of one month.")
     minimum: Money = Field(
-        default=Decimal(0),
+        default=Decimal("0.00"),
         description="The least that a month costs: where base price and use come to less, the rest is a line of its own on the bill.",
     )
     meters: dict[MeterName, TermsFile] = Field(

@@ -146,7 +146,7 @@ def _own(bills: Iterable[Bill], context: Context, found: Mapping[str, TenantCost
     for bill in bills:
         plans = {segment.segment: segment.plan for segment in context.usage[bill.tenant]}
         for line in bill.lines:
-            if line.segment is not None and not line.is_base:
+            if line.segment is not None and line.is_meter:
                 found[bill.tenant].own += line.quantity * plans[line.segment].meter(line.meter).unit_cost
 
 

@@ -21,7 +21,7 @@ from typing import Any, Final
 from rowhouse.errors import RowhouseError
 from rowhouse.usage.bills import Context, NoLedgerError, bills_from, connect, load, month_of
 from rowhouse.usage.entries import canonical
-from rowhouse.usage.export_tables import TABLES, Table, is_closed, make_tables
+from rowhouse.usage.export_tables import TABLES, Table, is_closed, is_done, make_tables
 from rowhouse.usage.ledger import Ledger
 from rowhouse.usage.model import DAY_MS, Bill, Window
 from rowhouse.vendors.store import Store
@@ -161,7 +161,7 @@ def _is_final(target: Store, prefix: str, month: str, known: Mapping[str, str], 
         return False
     for own in (month, months[months.index(month) + 1]):
         blob = target.get(f"{prefix}{own}/{_ROOT}") if own in known else None
-        if blob is None or _sha256(blob.data) != known[own] or not json.loads(blob.data).get("closed"):
+        if blob is None or _sha256(blob.data) != known[own] or not json.loads(blob.data).get("done"):
             return False
     return True
 
@@ -171,7 +171,7 @@ def _month(
 ) -> tuple[str, int]:
     """Write one month. Returns: its manifest's hash, and up to when its hours are closed."""
     try:
-        until, closed = make_tables(list(bills), context), is_closed(context)
+        until, closed, done = make_tables(list(bills), context), is_closed(context), is_done(context)
         context.connection.execute("SET threads = 1")  # the order of a file's rows must not depend on who is quicker
         files = [file for table in TABLES for file in _files(target, f"{prefix}{month}/", table, context, result)]
     finally:
@@ -186,6 +186,7 @@ def _month(
         "closed_until": _shown(until),
         "complete": until == context.period.end,
         "closed": closed,
+        "done": done,
         "before": before,
         "without_bill": dict(sorted(context.failed.items())),
         "files": {file.key: file.document() for file in files},

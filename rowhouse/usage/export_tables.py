@@ -154,6 +154,12 @@ def is_closed(context: Context) -> bool:
     return any(entry.state in CLOSED for entry in entries_in(context.connection, "kind = 'close' AND subject = ?", month))
 
 
+def is_done(context: Context) -> bool:
+    """Whether its close is over: one that left somebody's invoice behind is run again, and may adjust the month before."""
+    month = month_of(context.period.start)
+    return any(entry.state == "done" for entry in entries_in(context.connection, "kind = 'close' AND subject = ?", month))
+
+
 def _usage_hours(until: int) -> str:
     """Spans and steps cut at segments, then at hours: an hour in which the plan changed has a row for each segment's part."""
     by_class = ", ".join(f"CASE WHEN class = '{name}' THEN ms ELSE 0 END AS {name}_ms" for name in _HOURLY)

@@ -149,6 +149,10 @@ def record_purchase(
     try:
         ledger.store.put(f"{_KNOWN}{payment}.json", data, if_none_match=True)
     except Conflict:
+        if ledger.store.get(f"{_KNOWN}{_UNDONE}{payment}.json") is not None:
+            raise LedgerError(
+                f"payment {payment} was taken back, and an id counts once. Record it under another one, such as {payment}-2."
+            ) from None
         data = _same_or_refused(ledger.store, payment, noted, at_given=at_given)
         if _is_taken_in(ledger, payment, data):
             return "known"
@@ -175,6 +179,9 @@ def undo_purchase(ledger: Ledger, payment: str, reason: str, *, at: int) -> tupl
     if bought["cell"] != ledger.cell:
         raise LedgerError(f"payment {payment} was recorded in cell {bought['cell']}. Choose it with --stack.")
     _refuse_far_off(ledger, bought["at"])
+    if at < bought["at"]:
+        raise LedgerError(f"payment {payment} was made later than it is to be taken back. Give a time after it, or none.")
+    _refuse_far_off(ledger, at)
     noted = {**bought, "at": at, "undone": reason}
     data = (canonical(noted) + "\n").encode()
     outcome: Literal["recorded", "known"] = "recorded"
@@ -220,7 +227,8 @@ def _same_or_refused(store: Store, payment: str, noted: Mapping[str, Any], *, at
         when = datetime.fromtimestamp(what["at"] / 1000, tz=UTC).isoformat(timespec="seconds")
         raise LedgerError(
             f"payment {payment} is recorded already: pack {what['pack']} of {what['tenant']}, at {when}. "
-            "A payment counts once: give the id of the other payment, or take this one back with `rowhouse refund`."
+            "A payment counts once: give the id of the other payment, or take this one back with `rowhouse refund` and record the "
+            f"right one as {payment}-2."
         )
     return blob.data
 

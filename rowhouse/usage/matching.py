@@ -172,10 +172,18 @@ def _closeness(charge: Charge, line: Line, bill: Bill) -> tuple[bool, int, int]:
     return counts_on, line.start if overlap > _SKEW_MS else -1, overlap
 
 
+def _charged(side: _Side) -> int:
+    """Cents that were billed for a line; what was waived stands in for what is missing, and for no more than that."""
+    paid = sum(charge.cents for charge in side.charges if not charge.waived)
+    waived = sum(charge.cents for charge in side.charges if charge.waived)
+    missing = side.cents - paid
+    return paid + (min(waived, max(0, missing)) if waived > 0 else max(waived, min(0, missing)))
+
+
 def _judge(
     side: _Side, match: Match, month: str, bill: Bill, draft: str, late: Collection[tuple[str, str, int]], *, adjusting: bool
 ) -> None:
-    charged = sum(charge.cents for charge in side.charges)
+    charged = _charged(side)
     if charged == side.cents:
         return
     existing = next((charge for charge in side.charges if charge.source == "item" and charge.invoice == draft and not charge.final), None)

@@ -126,9 +126,13 @@ SELECT CAST(row_number() OVER (ORDER BY tenant, instance, machine) AS BIGINT) AS
        min(born) AS born, coalesce(min(noted), min(listed)) AS died,
        (SELECT coalesce(max(hi), (SELECT max(hi) FROM lists)) FROM polls) AS horizon
 FROM (
-    SELECT tenant, instance, machine, min(coalesce(created, lo)) AS born,
-           CAST(NULL AS BIGINT) AS noted, min(CASE WHEN code = {_GONE} THEN coalesce({_CEILED}, lo) END) AS listed
-    FROM polls GROUP BY tenant, instance, machine
+    SELECT tenant, instance, machine, min(coalesce(created, lo)) AS born, CAST(NULL AS BIGINT) AS noted,
+           min(CASE WHEN code = {_GONE} AND hi >= coalesce(seen, hi)
+               THEN coalesce({_CEILED}, greatest(lo, coalesce(seen, lo))) END) AS listed
+    FROM (
+        SELECT *, max(CASE WHEN code <> {_GONE} THEN hi END) OVER (PARTITION BY tenant, instance, machine) AS seen FROM polls
+    ) AS heard
+    GROUP BY tenant, instance, machine
     UNION ALL
     SELECT tenant, instance, machine, min(moment), min(CASE WHEN code = {_GONE} THEN moment END), NULL
     FROM told WHERE heard > 0 GROUP BY tenant, instance, machine
@@ -138,7 +142,8 @@ FROM (
 GROUP BY tenant, instance, machine
 """
 """Every machine of which anything is known. Its life ends with the event of its end or, where that is not known, with the list's word of
-it; where there is neither it is followed up to the horizon, which is the latest moment that any poll vouches for."""
+it, unless a later list shows it again: no id comes back, so that word was wrong. Where there is neither it is followed up to the horizon,
+which is the latest moment that any poll vouches for."""
 
 _HAPPENED = """
 SELECT m.n, t.moment, t.code, t.heard

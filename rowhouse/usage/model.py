@@ -171,6 +171,11 @@ class Line:
         return self.meter == BASE
 
     @property
+    def is_meter(self) -> bool:
+        """Whether something was counted for it."""
+        return not (self.is_base or self.is_minimum or self.is_pack)
+
+    @property
     def is_minimum(self) -> bool:
         """Whether it brings the month up to the plan's minimum."""
         return self.meter == MINIMUM

@@ -60,15 +60,17 @@ async def observe(sources: Sequence[Source], previous: Previous, *, patience_s: 
     findings = [finding for one in told.values() for part in one.parts.values() for finding in part.findings]
     ahead = {source.name: source.ahead_s for source in sources if source.ahead_s is not None and clocks[source.name].latest is not None}
     now = time.latest
+    judged: str | None = None
     if ahead and _are_apart(ahead):  # of three clocks that of this machine is the judge, and no more: the time is a vendor's
-        now = clocks[min(ahead, key=lambda name: (abs(ahead[name]), name))].latest
+        judged = min(ahead, key=lambda name: (abs(ahead[name]), name))
+        now = clocks[judged].latest
     findings += _disagreement(ahead)
     return Observations(
         now=now,
         entries={name: _ordered(one.parts) for name, one in told.items()},
         completeness={name: one.completeness(patience_s) for name, one in told.items()},
         findings=tuple(sorted(set(findings), key=lambda finding: (finding.rule, finding.subject, finding.message))),
-        machine_clock_off_s=next((source.ahead_s for source in sources if source.ahead_s is not None), None),
+        machine_clock_off_s=ahead[judged] if judged is not None else next(iter(ahead.values()), None),
         calls={source.name: source.calls - calls_before[source.name] for source in sources},
     )
 

@@ -175,6 +175,11 @@ class FlySource:
         guest = _object(config.get("guest"))
         data = {name: guest[name] for name in ("cpu_kind", "cpus", "memory_mb") if name in guest}
         rows[key] = _Row(machine, {**data, "region": str(item.get("region") or ""), "app": machine.app, "word": word}, at, asof)
+        if mark is not None and mark.state == GONE and state_of(word) != GONE:
+            message = (
+                f"machine {key} of {owner[0]} is there again, after Fly had said that it was gone; it is metered as if it had never gone."
+            )
+            part.findings.append(Finding("fly.came-back", key, message, *owner))
         if state_of(word) == "unknown":
             message = f"machine {key} of {owner[0]} is in the state {word!r}, which is in no documentation; its time counts as unknown."
             part.findings.append(Finding("fly.state-unknown", key, message, *owner))

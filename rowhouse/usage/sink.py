@@ -91,6 +91,8 @@ class Charge:
     id: str = ""
     """Of an item, to change it by."""
     text: str = ""
+    waived: bool = False
+    """Of an invoice that was voided: nobody pays it, and what it is for is not billed again."""
 
 
 @dataclass(frozen=True, slots=True)

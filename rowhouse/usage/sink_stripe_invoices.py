@@ -62,7 +62,7 @@ def month_of(second: int) -> str:
 async def statements(stripe: Stripe, accounts: Accounts, months: Sequence[str], closing: Window) -> dict[str, Statement]:
     """By tenant, from one list of all invoices since the first of the months.
 
-    A voided invoice counts like one that was paid: whoever voids it waives what stands on it.
+    What stands on a voided invoice is waived: it is not billed again, and nothing is given back for it.
     """
     first = min((Window.month(month).start for month in months), default=closing.start)
     gathered: dict[str, _Gathered] = {tenant: _Gathered() for tenant in accounts.tenants}
@@ -160,6 +160,7 @@ def _charge(invoice: Json, line: Json, accounts: Accounts) -> Charge:
         final=invoice["status"] != "draft",
         id=details.get("invoice_item") or "",
         text=line.get("description") or "",
+        waived=invoice["status"] == "void",
     )
 
 

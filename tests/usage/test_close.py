@@ -530,6 +530,38 @@ def test_what_stands_on_an_invoice_that_somebody_voided_is_waived_and_told() -> 
     run(body)
 
 
+@pytest.mark.parametrize("then", ["leaves", "moves", "begins anew"])
+def test_nothing_is_given_back_for_a_voided_invoice_that_nobody_paid(then: str) -> None:
+    async def body(shop: Business) -> None:
+        middle = at(2026, 11, 16)
+        await shop.join("acme", TEAM)
+        first = (await shop.invoices("acme"))[-1]
+        await shop.stripe.post(f"/v1/invoices/{first['id']}/void", {})
+        await shop.to(middle)
+        if then == "leaves":
+            await shop.leave("acme")
+            shop.bill(used(TEAM, end=middle))
+        elif then == "moves":
+            await shop.move("acme", PRO)
+            shop.bill(used(TEAM, end=middle), used(PRO, start=middle, segment=1))
+        else:
+            await shop.leave("acme")
+            await shop.join("acme", PRO)
+            shop.bill(used(PRO, start=middle))
+        await shop.to(CLOSING)
+        done = await shop.close()
+        assert (done.state, done.items, done.later) == ("done", 0, [])
+        charged = [
+            cents
+            for n, one in enumerate(await shop.invoices("acme"))
+            if one["status"] != "void"
+            for _, cents in await shop.lines("acme", n)
+        ]
+        assert sorted(charged) == {"leaves": [], "moves": [2000], "begins anew": [1000, 2000]}[then]
+
+    run(body)
+
+
 def test_a_draft_without_a_bill_stays_and_is_named() -> None:
     async def body(shop: Business) -> None:
         await one_tenant(shop)

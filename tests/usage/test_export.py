@@ -226,14 +226,18 @@ def test_running_again_writes_nothing_and_an_hour_later_only_that_day(tmp_path):
 def test_a_month_is_written_anew_until_the_next_one_is_closed(tmp_path):
     """The close of the next month may still adjust it, and what it adjusts must be in the export."""
 
-    def closed(month, when):
-        return {"kind": "close", "subject": month, "state": "done", "at": when, "id": f"{month}.done", "data": {"number": 1}}
+    def closed(month, when, state="done"):
+        return {"kind": "close", "subject": month, "state": state, "at": when, "id": f"{month}.{state}", "data": {"number": 1}}
 
     store, target = folder(tmp_path), FileStore(tmp_path / "out")
     until = at(2027, 1, 1, 3)
     write(store, [*quiet_rows(until), closed("2026-11", at(2026, 12, 1, 1))])
     assert export(Ledger(store, "main"), target).months == ["2026-11", "2026-12", "2027-01"]
     assert export(Ledger(store, "main"), target).months == ["2026-11", "2026-12", "2027-01"]
+    write(store, [closed("2026-12", until + HOUR_MS, "partial"), pass_row(until + HOUR_MS)], per=HOUR_MS)
+    for _ in range(2):
+        assert export(Ledger(store, "main"), target).months == ["2026-11", "2026-12", "2027-01"]
+    until += HOUR_MS
     write(store, [closed("2026-12", until + HOUR_MS), pass_row(until + HOUR_MS)], per=HOUR_MS)
     assert export(Ledger(store, "main"), target).months == ["2026-11", "2026-12", "2027-01"]
     assert export(Ledger(store, "main"), target).months == ["2026-12", "2027-01"]

@@ -15,6 +15,7 @@ from rowhouse.usage.entries import Entry, LedgerError
 from rowhouse.usage.intake import collect, record_purchase, undo_purchase
 from rowhouse.usage.ledger import Ledger
 from rowhouse.usage.lots import lots_of
+from rowhouse.usage.segments import window_of
 from rowhouse.vendors.store import StoreError
 from tests.support import plan
 from tests.usage.stores import HOUR, START, FaultyStore, Killed, MemoryStore
@@ -228,6 +229,31 @@ def test_a_purchase_that_was_taken_back_stays_in_the_ledger_with_the_reason_and_
     assert undone.data is not None
     assert undone.data["reason"] == "charged back"
     assert [lot.payment for lot in lots_of(account(store))["quill"]] == ["pi_2"]
+
+
+def test_a_payment_that_was_taken_back_is_recorded_under_another_id():
+    store = MemoryStore()
+    ledger = Ledger(store, "main")
+    record_purchase(ledger, "quill", PACK, "usd", "pi_1", at=START)
+    undo_purchase(ledger, "pi_1", "it was brook's", at=START + HOUR)
+    for tenant in ("quill", "brook"):
+        with pytest.raises(LedgerError, match="Record it under another one, such as pi_1-2"):
+            record_purchase(ledger, tenant, PACK, "usd", "pi_1", at=START)
+    assert record_purchase(ledger, "brook", PACK, "usd", "pi_1-2", at=START) == "recorded"
+
+
+@pytest.mark.parametrize(
+    ("when", "words"), [(START - HOUR, "later than it is to be taken back"), (START + 3650 * 24 * HOUR, "more than a month")]
+)
+def test_a_time_that_cannot_be_that_of_a_refund_is_refused(when: int, words: str):
+    store = MemoryStore()
+    ledger = Ledger(store, "main")
+    record_purchase(ledger, "quill", PACK, "usd", "pi_1", at=START)
+    collect(store, ledger)
+    ledger.append("pass", window_of(START + HOUR, 60), [Entry("pass", START + HOUR, state="complete")])
+    with pytest.raises(LedgerError, match=words):
+        undo_purchase(ledger, "pi_1", "x", at=when)
+    assert left(store) == []
 
 
 @pytest.mark.parametrize("payment", ["pi_9", "../pi_1", "undone/pi_1", ""])

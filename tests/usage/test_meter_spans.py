@@ -202,6 +202,20 @@ def test_the_life_of_a_machine_begins_with_its_making_and_ends_with_its_end():
     assert all(end <= 33 or start >= 80 for _, start, end in spans([*rows, later]))
 
 
+def test_a_machine_that_is_listed_again_after_it_was_missed_had_never_gone():
+    """A list with a hole in it, and an answer that the machine is not there: no id comes back, so both were wrong."""
+
+    def absent(hours):
+        return {**poll(hours, "gone", 1, settle=0), "data": {"app": "a", "word": "absent"}}
+
+    missed = absent(3)
+    rows = [event(0, "stopped"), event(1, "running"), heard(0, 2, 2), poll(2, "running", 1), missed]
+    assert spans(rows)[-1][2] <= 3
+    again = [poll(4, "running", 1), poll(5, "running", 1)]
+    assert spans([*rows, *again])[1:] == [("running", 1, round(5 - LATE, 6))]
+    assert spans([*rows, *again, absent(6)])[1:] == [("running", 1, round(5 - LATE, 6))]
+
+
 def test_a_run_over_the_end_of_the_month_is_split_there():
     """Failure library: a run was booked to the month in which it stopped."""
     rows = [*ran(2, 5)[:2], heard(0, 3, 2), plan(), poll(3, "running", 2), poll(800, "running", 2)]

@@ -156,6 +156,18 @@ def test_many_machines_that_went_at_once_are_gone_when_fly_says_so_of_each(left:
     assert not any(entry.state == "gone" for entry in of(again, "machine"))
 
 
+def test_a_machine_that_is_there_again_is_a_finding() -> None:
+    world = fleet(3)
+    first = world.look()
+    row = world.machines.pop("m001")
+    second = world.look(after(first))
+    assert [entry.subject for entry in of(second, "machine") if entry.state == "gone"] == ["m001"]
+    world.machines["m001"] = row
+    third = world.look(after(second, after(first)))
+    assert [(finding.rule, finding.subject) for finding in third.findings] == [("fly.came-back", "m001")]
+    assert {entry.subject: entry.state for entry in of(third, "machine")}["m001"] == "running"
+
+
 def test_a_list_with_a_hole_proves_nothing_about_the_others_that_it_lacks() -> None:
     world = fleet(100)
     previous = after(world.look())

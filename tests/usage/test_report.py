@@ -11,11 +11,14 @@ from typing import Any
 
 import pytest
 
+from rowhouse.spec.model import Tier
+from rowhouse.spec.terms import terms_of
 from rowhouse.usage.bills import bills_of
 from rowhouse.usage.model import DAY_MS, HOUR_MS
 from rowhouse.usage.report import report_csv, report_html
 from rowhouse.usage.report_data import report_data
 from rowhouse.usage.vendor_prices import book_for
+from tests.support import meter, plan
 from tests.usage.books import (
     MINUTE,
     NOVEMBER,
@@ -28,7 +31,7 @@ from tests.usage.books import (
     volume_rows,
     write,
 )
-from tests.usage.metering import recorded
+from tests.usage.metering import recorded, with_terms
 
 BORN = NOVEMBER.start - DAY_MS
 UNTIL = at(2026, 11, 21, 7, 2)
@@ -67,6 +70,16 @@ def test_when_everything_was_complete_it_says_that_all_is_well(report_of: Report
     document = report_of([*quiet(), *passes()])
     assert (document["ok"], document["problems"]) == (True, [])
     assert "All is well." in report_html(document)
+
+
+def test_a_plan_with_tiers_and_a_minimum_is_reported_like_any_other(report_of: Report):
+    tiers = (Tier(Decimal(1), Decimal("0.10")), Tier(None, Decimal("0.05")))
+    held = plan(meters=(meter(included=Decimal(0), price=None, tiers=tiers, warn_at=()),), minimum=Decimal("25.00"))
+    applied = {**with_terms(plan_row("acme", BORN, "aether/pro")), "data": terms_of(held)}
+    document = report_of([row for row in quiet() if row["kind"] != "plan"] + [applied, *passes()])
+    assert (document["ok"], document["tenants"][0]["revenue"]) == (True, "25.00")  # 20.00, 0.55 of ten hours, and what is missing
+    assert "25.00" in report_html(document)
+    assert "acme" in report_csv(document)
 
 
 def test_machines_and_volumes_are_priced_by_the_book(report_of: Report):
