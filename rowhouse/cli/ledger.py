@@ -21,6 +21,7 @@ from rowhouse.spec.load import load_fleet
 from rowhouse.spec.model import Tenant
 from rowhouse.spec.problem import did_you_mean, listed
 from rowhouse.spec.slug import show
+from rowhouse.usage.bills import NoLedgerError
 from rowhouse.usage.intake import record_purchase, undo_purchase
 from rowhouse.usage.ledger import Ledger
 from rowhouse.usage.model import milliseconds
@@ -58,6 +59,8 @@ def verify(stack: StackOption = "main", as_json: JsonOption = False) -> None:
     with Progress(console=prose, transient=True, disable=as_json or not prose.is_terminal) as progress:
         bar = progress.add_task("reading the ledger", total=None)
         examined = examine(ledger.store, ledger.cell, progress=lambda done, of: progress.update(bar, completed=done, total=of))
+    if not examined.heads and not examined.faults:
+        raise NoLedgerError(f"cell {stack} has no ledger in this store yet: nothing was ever observed. Run `rowhouse reconcile` first.")
     if as_json:
         emit(_document(stack, examined))
     else:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
+import shlex
 import signal
 import time
 from collections.abc import Awaitable, Callable
@@ -218,7 +219,16 @@ class _Show:
             f"  login codes arrive at {self.stage.urls['front']}/mailbox; the vendors' side is at {self.stage.urls['control']}/",
             markup=False,
         )
-        await asyncio.Event().wait()
+        commands = self.project / ".rowhouse" / "env"
+        told = {name: value for name, value in self.env.items() if name in self.stage.env or name == "ROWHOUSE_STORE_URL"}
+        commands.write_text("".join(f"export {name}={shlex.quote(value)}\n" for name, value in sorted(told.items())), encoding="utf-8")
+        self.console.print(
+            f"  commands: cd {self.project} && . .rowhouse/env && rowhouse status   (rowhouse is in this project's .venv/bin)", markup=False
+        )
+        try:
+            await asyncio.Event().wait()
+        finally:
+            commands.unlink(missing_ok=True)
 
     # -- what the steps share -----------------------------------------------------------------------------------------------------------
 

@@ -255,9 +255,14 @@ class LifecycleFile(_Mapping):
     autostop: Autostop | None = Field(
         default=None, description='What idling does: `stop`, `suspend` (Fly, at most 2 GB of memory) or "off" (in quotes).'
     )
-    idle_minutes: int | None = Field(default=None, ge=1, le=10080, description="Minutes without a request until autostop.")
+    idle_minutes: int | None = Field(
+        default=None, ge=1, le=10080, description="Minutes without a request until autostop. Not enforced yet: the host decides by itself."
+    )
     max_runtime_minutes: int | None = Field(
-        default=None, ge=1, le=44640, description="Minutes of running in one go after which an instance is stopped even when busy."
+        default=None,
+        ge=1,
+        le=44640,
+        description="Minutes of running in one go after which an instance is stopped even when busy. Not enforced yet.",
     )
     grace_days: int | None = Field(default=None, ge=1, le=3650, description="Days for which the data of a leaving tenant is kept.")
 

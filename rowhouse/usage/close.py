@@ -68,6 +68,8 @@ class Steps:
     record: Record
     approve: Callable[[Closing], bool]
     """Whether a person says that the invoices may go out."""
+    observed: Callable[[], bool] = lambda: True
+    """Whether anything was observed in this month, or before it."""
     began_before: Callable[[], bool] = lambda: False
     """Whether anything was observed before this month: then the month before has bills, too."""
     failed: Callable[[str], Mapping[str, str]] = lambda _month: {}
@@ -187,6 +189,8 @@ def _refuse_early(month: str, window: Window, now: int, log: CloseLog, steps: St
     if now < window.end + SETTLE_MS:
         wait = -(-(window.end + SETTLE_MS - now) // 60_000)
         raise CloseError(f"{month} has just ended, and vendors' lists need ten minutes to be right. Run the close in {wait} min.")
+    if month not in log.states and not steps.observed():
+        raise CloseError(f"nothing was observed in {month}, nor before it: there is nothing to close.")
     before = month_before(month)
     if before in log.states and log.states[before] not in CLOSED:
         raise CloseError(f"{before} was begun and is not closed ({log.states[before]}). Close {before} first.")

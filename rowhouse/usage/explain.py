@@ -133,7 +133,7 @@ def _evidence(line: str, bill: Bill, context: Context, ledger: Ledger | None, pr
     what, counter = _what(line, segments)
     found: dict[str, Any] = {"days": [], "hours": [], "spans": []}
     if what in {"running_hours", "hour_any"}:
-        found["hours"] = _running_hours(context, bill.tenant, what)
+        found["hours"] = _running_hours(context, bill.tenant, what, segments)
         found["spans"] = _spans(context, bill.tenant)
         found["days"] = _by_day(found["hours"])
     elif what == "counter":
@@ -163,8 +163,9 @@ def _evidence(line: str, bill: Bill, context: Context, ledger: Ledger | None, pr
     return found
 
 
-def _running_hours(context: Context, tenant: str, what: str) -> list[dict[str, Any]]:
-    active = {row[0] for row in context.connection.execute("SELECT hour FROM active WHERE tenant = ?", [tenant]).fetchall()}
+def _running_hours(context: Context, tenant: str, what: str, segments: Sequence[SegmentUsage]) -> list[dict[str, Any]]:
+    rows = context.connection.execute("SELECT hour, first_ms FROM active WHERE tenant = ?", [tenant]).fetchall()
+    active = {hour for hour, first in rows if any(segment.start <= first < segment.end for segment in segments)}
     any_of = "running_ms + inferred_ms + unknown_ms" + (" + logins + requests" if what == "hour_any" else "")
     rows = context.connection.execute(
         "SELECT hour, coalesce(instance, ''), running_ms, inferred_ms, unknown_ms, logins, requests FROM usage_hours"

@@ -225,6 +225,7 @@ class Pipeline:
             lambda: self.history(month_before(month)),
             self.record,
             approve,
+            observed=lambda: not self.ledger.begins_in(month_of(Window.month(month).end)),
             began_before=lambda: not self.ledger.begins_in(month),
             failed=lambda wanted: failed.get(wanted, {}),
             progress=progress,

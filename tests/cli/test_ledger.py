@@ -47,8 +47,11 @@ class TestVerify:
         assert document(ran) == {"cell": "main", "segments": 4, "entries": 8, "heads": ledger.heads(), "faults": []}
         assert run("ledger", "verify").stdout == "4 segments with 8 entries in 1 chains: as they were written\n"
 
-    def test_no_ledger_at_all_has_no_fault(self, project: Path):
-        assert run("ledger", "verify").exit_code == 0
+    def test_no_ledger_at_all_is_not_well(self, project: Path):
+        """A mistyped address, or an emptied store, must not look like a memory that is as it was written."""
+        ran = run("ledger", "verify")
+        assert (ran.exit_code, ran.stdout) == (2, "")
+        assert "has no ledger in this store yet" in ran.stderr
 
     def test_a_removed_segment_is_exit_1_and_named(self, project: Path):
         filled(open_ledger(project, "main", {}).store, 4)

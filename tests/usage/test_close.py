@@ -423,6 +423,18 @@ def test_a_month_is_not_closed_before_the_vendors_lists_are_right(moment: int, w
     run(body)
 
 
+def test_a_month_in_which_nothing_was_observed_is_no_close() -> None:
+    """Else empty months would use up the first closes, which ask a person."""
+
+    async def body(shop: Business) -> None:
+        await one_tenant(shop)
+        with pytest.raises(CloseError, match="nothing was observed in 2026-11"):
+            await close("2026-11", shop.sink(), shop.steps(observed=lambda: False))
+        assert shop.books.of_kind("close") == []
+
+    run(body)
+
+
 def test_a_month_waits_for_the_one_before_that_was_observed_and_never_closed() -> None:
     async def body(shop: Business) -> None:
         await one_tenant(shop)

@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 
 from rowhouse.usage.bills import bills_of
+from rowhouse.usage.close import CloseError
 from rowhouse.usage.entries import Entry, LedgerError
 from rowhouse.usage.ledger import Ledger
 from rowhouse.usage.model import Window
@@ -411,3 +412,20 @@ def test_a_machine_of_somebody_without_a_plan_is_remembered_is_on_nobodys_bill_a
         assert any(entry.tenant == "stranger" for entry in world.ledger().read("fly"))  # remembered, for when it is noted
 
     run(tmp_path, body)
+
+
+def test_months_are_closed_from_the_first_that_was_observed_on_and_in_their_order(tmp_path: Path) -> None:
+    async def body(world: World) -> None:
+        start, end = NOVEMBER.end - DAY, NOVEMBER.end
+        world.lives(quiet("orchard", start, DECEMBER.end + DAY, [(end - 3 * HOUR, end - HOUR)]))
+        await world.begins("orchard", "my-jarvis/usage")
+        for moment in (end - 2 * HOUR, end + HOUR, DECEMBER.end - HOUR, DECEMBER.end + HOUR):
+            await world.to(moment)
+            await world.reconcile()
+        with pytest.raises(CloseError, match="nothing was observed in 2026-10"):
+            await world.close_month("2026-10")
+        with pytest.raises(CloseError, match="2026-11 was observed and is not closed"):
+            await world.close_month("2026-12")
+        assert [(await world.close_month(month)).state for month in ("2026-11", "2026-12")] == ["done", "done"]
+
+    run(tmp_path, body, start=NOVEMBER.end - DAY)

@@ -60,7 +60,8 @@ def why_not_terms(meter: Meter) -> str:
     if meter.beyond == "bill" and meter.price is None and not meter.tiers:
         return "`beyond: bill` needs a `price` or `tiers`. Add one, or write `beyond: refuse`."
     if meter.beyond != "bill" and (meter.price is not None or meter.tiers):
-        return "a `price` needs `beyond: bill`. Add that, or delete the price."
+        name = "tiers" if meter.tiers else "price"
+        return f"`{name}` needs `beyond: bill`. Add that, or delete `{name}`."
     if meter.tiers:
         why = _why_not_tiers(meter.tiers)
         if why:
