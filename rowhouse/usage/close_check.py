@@ -7,10 +7,10 @@ from __future__ import annotations
 
 from collections.abc import Collection
 from dataclasses import dataclass, replace
-from typing import Literal
+from fractions import Fraction
+from typing import Final, Literal
 
 from rowhouse.errors import RowhouseError
-from rowhouse.spec.money import minor_units
 from rowhouse.spec.prices import BASE
 from rowhouse.usage.matching import Match, Waiting, compare
 from rowhouse.usage.model import Bill
@@ -19,6 +19,9 @@ from rowhouse.usage.sent import Key
 from rowhouse.usage.sink import Item, Sink, Statement
 
 __all__ = ["Case", "Checker", "Outcome"]
+
+_UNITS: Final = {"second": 3600, "minute": 60}
+"""How many of what the sink counts make one unit of the line's price; of all others one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,7 +140,7 @@ class Checker:
                 return [], Outcome(
                     case, "blocked", f"{self.sink.name} cannot say what it counts of {line.meter}, and its draft says otherwise"
                 )
-            if found != line.stripe_quantity and not (waiting.late and line.stripe_quantity):
+            if found != line.stripe_quantity and not waiting.late:
                 words = f"{self.sink.name} counts {found} {line.stripe_unit}s of {line.meter}, the bill {line.stripe_quantity}"
                 return [], Outcome(case, "again", words)
             item = waiting.item(found * _unit_cents(waiting), self.month)
@@ -158,5 +161,7 @@ class Checker:
 
 def _unit_cents(waiting: Waiting) -> int:
     """What the sink bills for one unit of a metered line; prices at the sink are whole cents."""
-    quantity = waiting.line.stripe_quantity
-    return minor_units(waiting.line.amount) // quantity if quantity else 0
+    line = waiting.line
+    if line.stripe_unit == "cent" or line.unit_price is None:
+        return 1
+    return int(Fraction(line.unit_price) * 100 / _UNITS.get(str(line.stripe_unit), 1))

@@ -166,6 +166,7 @@ async def push(sink: Sink, bills: Iterable[Bill], watermark: int, sent: Mapping[
 def _is_billed(sink: Sink, total: Total, result: Pushed) -> bool:
     if sink.bills(total):
         return True
+    result.impossible[total.tenant, total.meter, total.start] = "its subscription has no live item for it"
     if total.value:
         missing = f"{sink.name} has no live item for {total.plan} {total.meter}, so its use is billed as an item at the close."
         result.troubles.append(Trouble(total.tenant, f"{missing} Run `rowhouse up`, and look who changed the subscription."))

@@ -194,6 +194,34 @@ def test_a_tenant_that_leaves_while_its_invoices_are_held_is_billed_to_its_last_
     run(body)
 
 
+@pytest.mark.parametrize(("hours", "more"), [(220, "0.80"), (190, "-1.20")])
+@pytest.mark.parametrize("then", ["leaves", "moves"])
+def test_what_is_known_of_a_month_after_its_plan_left_the_subscription_is_an_item(then: str, hours: int, more: str) -> None:
+    """No total of it is taken any more, so what Stripe counts stays behind for ever."""
+
+    async def body(shop: Business) -> None:
+        await shop.join("acme", PRO)
+        await shop.to(NOVEMBER.end - HOUR)
+        early = shop.bill(running(PRO, 212))
+        sink = shop.sink()
+        await sink.open()
+        await push(sink, [early], shop.now(), {}, now=shop.now(), record=shop.books.record)
+        await shop.to(DECEMBER.start + 5 * 60_000)
+        await (shop.leave("acme") if then == "leaves" else shop.move("acme", TEAM))
+        whole = shop.bill(running(PRO, hours))
+        assert whole.total - early.total == Decimal(more)
+        await shop.to(CLOSING)
+        done = await shop.close()
+        assert (done.state, done.blocked) == ("done", [])
+        cents = 0
+        for invoice in await shop.invoices("acme"):
+            lines = [line async for line in shop.stripe.pages(f"/v1/invoices/{invoice['id']}/lines")]
+            cents += sum(line["amount"] for line in lines if line["period"]["start"] < DECEMBER.start // 1000)
+        assert cents == whole.total * 100
+
+    run(body)
+
+
 def test_lago_api_958_a_tenant_deleted_while_the_close_waits_is_billed_once() -> None:
     async def body(shop: Business) -> None:
         await one_tenant(shop)

@@ -25,7 +25,8 @@ from tests.usage.rating_support import plan_of, used
 
 TIERS = (Tier(Decimal(40), Decimal("0.10")), Tier(None, Decimal("0.033")))
 GRADUATED = plan(name="graduated", meters=(meter(price=None, tiers=TIERS, included=Decimal(20)),), minimum=Decimal("31.00"))
-AETHER = [plan_of("aether/pro"), plan_of("aether/team"), GRADUATED]
+MINUTES = plan(name="minutes", meters=(meter(rounding="minute", price=Decimal("6.00"), included=Decimal(30)),))
+AETHER = [plan_of("aether/pro"), plan_of("aether/team"), GRADUATED, MINUTES]
 LAST = NOVEMBER.end // 1000 - 1
 SECONDS = st.integers(NOVEMBER.start // 1000 + 1, LAST)
 
