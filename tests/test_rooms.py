@@ -19,6 +19,7 @@ ALLOWED = {
     "rowhouse.edge": {"rowhouse.errors", "rowhouse.spec", "rowhouse.vendors"},
     "rowhouse.usage": {"rowhouse.errors", "rowhouse.spec", "rowhouse.vendors"},
     "rowhouse.engine": {"rowhouse.hiding", "rowhouse.wire"},
+    "rowhouse.review": {"rowhouse.errors", "rowhouse.spec", "rowhouse.usage", "rowhouse.engine", "rowhouse.vendors"},
     "rowhouse.localcloud": set(),
     "rowhouse.cli": {"*"},
     "rowhouse.demo": {"*"},

@@ -14,13 +14,13 @@ import typer
 from rich.console import Console
 
 from rowhouse.cli import guards
-from rowhouse.cli.changes import Outcome
 from rowhouse.cli.output import EXIT_FINDINGS, EXIT_NOTHING_DONE, JsonOption, data, emit, fail, handled, prose, resumable
 from rowhouse.cli.prices import in_plain_prices
 from rowhouse.cli.progress import Teller
 from rowhouse.cli.render import print_outcome
 from rowhouse.cli.surroundings import EngineName, EnvironmentProblemError, StackBusyError, Surroundings, surroundings
 from rowhouse.cli.sweep import Leftover, Owner, Sweep
+from rowhouse.review.changes import Outcome
 
 __all__ = ["Driver", "destroy", "driver_for", "prepared", "preview", "refresh", "up"]
 

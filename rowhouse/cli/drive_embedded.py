@@ -8,12 +8,12 @@ from pathlib import Path
 from typing import Any
 
 from rowhouse import engine
-from rowhouse.cli.changes import CHANGING, Change, Failed, Outcome, difference
 from rowhouse.cli.progress import Teller
 from rowhouse.cli.surroundings import EnvironmentProblemError, StackBusyError
 from rowhouse.engine.locks import StackLock
 from rowhouse.engine.plugins import find
 from rowhouse.engine.store import folder_of
+from rowhouse.review.changes import CHANGING, Change, Failed, Outcome, difference
 
 __all__ = ["EmbeddedDriver"]
 

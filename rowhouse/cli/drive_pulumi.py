@@ -21,13 +21,13 @@ from typing import Any
 
 import yaml
 
-from rowhouse.cli.changes import CHANGING, Change, Failed, Outcome, difference
 from rowhouse.cli.progress import Teller
 from rowhouse.cli.pulumi_blank import blank_stack
 from rowhouse.cli.pulumi_command import Ended, run_pulumi
 from rowhouse.cli.pulumi_locks import lock_problem
 from rowhouse.cli.pulumi_sidecars import folder_of, mend_sidecars
 from rowhouse.cli.surroundings import EnvironmentProblemError
+from rowhouse.review.changes import CHANGING, Change, Failed, Outcome, difference
 
 __all__ = ["PulumiDriver"]
 

@@ -10,7 +10,6 @@ from typing import Any
 
 import yaml
 
-from rowhouse.cli.changes import Change, Outcome, tenant_of
 from rowhouse.cli.surroundings import (
     EngineName,
     EnvironmentProblemError,
@@ -21,6 +20,7 @@ from rowhouse.cli.surroundings import (
     vendors_named,
 )
 from rowhouse.errors import SpecError
+from rowhouse.review.changes import Change, Outcome, tenant_of
 from rowhouse.spec import Fleet
 from rowhouse.spec.accounts import TOKENS, account_problems, missing_tokens
 from rowhouse.spec.kept import KeptVolume, unfollowed

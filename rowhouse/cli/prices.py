@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
-from rowhouse.cli.changes import Change, Outcome, Row, inside, tenant_of
+from rowhouse.review.changes import Change, Outcome, Row, inside, tenant_of
 from rowhouse.spec import Fleet
 from rowhouse.spec.prices import BASE, rate_words, terms_words
 from rowhouse.spec.terms import TermsError, plan_from

@@ -9,7 +9,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from rowhouse.cli.changes import Change, Outcome, inside, is_component, tenant_of
+from rowhouse.review.changes import Change, Outcome, inside, is_component, tenant_of
 
 __all__ = ["changes_text", "print_outcome", "resources", "table"]
 

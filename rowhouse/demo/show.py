@@ -20,7 +20,6 @@ from rich.console import Console
 from rich.text import Text
 
 from rowhouse import engine
-from rowhouse.cli.changes import Outcome, tenant_of
 from rowhouse.cli.drive_embedded import EmbeddedDriver
 from rowhouse.cli.progress import Teller
 from rowhouse.cli.render import changes_text, print_outcome, resources, table
@@ -31,6 +30,7 @@ from rowhouse.demo.stage import PromiseBrokenError, Stage, local_cloud
 from rowhouse.demo.visits import hostname_of, member_of, visit_all
 from rowhouse.demo.workspace import edit, make_workspace
 from rowhouse.localcloud.browser import Browser
+from rowhouse.review.changes import Outcome, tenant_of
 from rowhouse.spec import check_fleet, load_fleet
 from rowhouse.vendors.fly import Fly
 

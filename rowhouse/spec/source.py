@@ -15,7 +15,7 @@ from pathlib import Path
 from rowhouse.spec.problem import Problem
 from rowhouse.spec.slug import is_slug, show, why_not_slug
 
-__all__ = ["MAX_FILE_BYTES", "Source", "bad_character", "read_folder", "refused_name"]
+__all__ = ["MAX_FILE_BYTES", "Source", "bad_character", "read_file", "read_folder", "refused_name"]
 
 MAX_FILE_BYTES = 256 * 1024
 
@@ -93,7 +93,7 @@ def _read(entry: os.DirEntry[str], folder: str) -> Source | Problem:
         return Problem(
             file, 1, 1, "file.kind", "this is a link, a folder or a device. Only regular files are read. Put the file itself here."
         )
-    return _text(Path(entry.path), stem, file)
+    return read_file(Path(entry.path), stem, file)
 
 
 def refused_name(file: str, stem: str) -> Problem | None:
@@ -110,8 +110,11 @@ def refused_name(file: str, stem: str) -> Problem | None:
     )
 
 
-def _text(path: Path, slug: str, file: str) -> Source | Problem:
-    """The text of a regular file that is small and decodes; never reads more than the limit, never follows a link."""
+def read_file(path: Path, slug: str, file: str) -> Source | Problem:
+    """The text of a regular file that is small and decodes; never reads more than the limit, never follows a link.
+
+    Args: file: what messages call it.
+    """
     too_big = Problem(
         file,
         1,

@@ -4,9 +4,9 @@ from dataclasses import replace
 
 import pytest
 
-from rowhouse.cli.changes import Failed, Outcome
 from rowhouse.cli.guards import in_the_files_words, refuse_protected
 from rowhouse.cli.surroundings import EnvironmentProblemError
+from rowhouse.review.changes import Failed, Outcome
 from tests.support import fleet, instance, tenant
 
 PREFIX = "urn:pulumi:main::rowhouse::"

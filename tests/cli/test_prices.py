@@ -4,8 +4,8 @@ from dataclasses import replace
 from decimal import Decimal
 from typing import Any
 
-from rowhouse.cli.changes import Change, Outcome
 from rowhouse.cli.prices import in_plain_prices
+from rowhouse.review.changes import Change, Outcome
 from rowhouse.spec.model import Plan
 from rowhouse.spec.prices import price_specs
 from rowhouse.spec.terms import applied_text

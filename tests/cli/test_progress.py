@@ -6,10 +6,10 @@ import pytest
 from rich.console import Console
 
 from rowhouse.cli import apply, progress
-from rowhouse.cli.changes import Change, Outcome
 from rowhouse.cli.progress import Teller
 from rowhouse.engine.report import Diagnostic
 from rowhouse.engine.report import Progress as Moved
+from rowhouse.review.changes import Change, Outcome
 
 
 @pytest.fixture

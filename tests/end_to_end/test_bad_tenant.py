@@ -10,9 +10,9 @@ from typing import Any
 
 import pytest
 
-from rowhouse.cli.changes import is_component
 from rowhouse.engine import Nursery, export_stack, load_project
 from rowhouse.localcloud.kernel import Fault
+from rowhouse.review.changes import is_component
 from tests.end_to_end.speaking import said
 from tests.end_to_end.world import Ran, world
 

@@ -4,8 +4,8 @@ import io
 
 from rich.console import Console
 
-from rowhouse.cli.changes import Change, Failed, Outcome, difference, tenant_of
 from rowhouse.cli.render import print_outcome
+from rowhouse.review.changes import Change, Failed, Outcome, difference, tenant_of
 
 STACK = "urn:pulumi:main::rowhouse::pulumi:pulumi:Stack::rowhouse-main"
 TENANT = "urn:pulumi:main::rowhouse::rowhouse:index:Tenant::acme"
