@@ -13,7 +13,8 @@ from rowhouse.cli.surroundings import EnvironmentProblemError, StackBusyError
 from rowhouse.engine.locks import StackLock
 from rowhouse.engine.plugins import find
 from rowhouse.engine.store import folder_of
-from rowhouse.review.changes import CHANGING, Change, Failed, Outcome, difference
+from rowhouse.review.changes import Outcome
+from rowhouse.review.outcomes import outcome_of
 
 __all__ = ["EmbeddedDriver"]
 
@@ -92,22 +93,3 @@ def _worded() -> Iterator[None]:
         yield
     except engine.EngineError as error:
         raise EnvironmentProblemError(str(error)) from error
-
-
-def outcome_of(result: engine.Result) -> Outcome:
-    """The engine's result in the command's own shape."""
-    outcome = Outcome(outputs=dict(result.outputs), seconds=result.duration_s, declined=result.declined)
-    for step in result.steps:
-        old, new = step.old or {}, step.new or {}
-        outcome.parents[step.urn] = str((new or old).get("parent") or "")
-        if step.op not in CHANGING:
-            outcome.unchanged += step.op == "same"
-            continue
-        kinds = {path: str(entry.get("kind", "update")) for path, entry in step.detailed_diff.items()}
-        diff = difference(step.detailed_diff or step.reasons, kinds, old.get("inputs", {}), new.get("inputs", {})) if old and new else ()
-        outcome.changes.append(Change(step.op, step.urn, step.type, outcome.parents[step.urn], diff))
-    for failure in result.failures:
-        if failure.urn:
-            outcome.parents.setdefault(failure.urn, failure.parent)
-        outcome.failures.append(Failed(failure.urn, failure.message, failure.skipped))
-    return outcome

@@ -24,9 +24,11 @@ from rowhouse.engine.nursery import Nursery
 from rowhouse.engine.options import Options
 from rowhouse.engine.project import Project, load_project
 from rowhouse.engine.report import Diagnostic, Event, Failure, OnEvent, Plan, Progress, Result, StepEnded, StepReport, StepStarted
-from rowhouse.engine.runs import destroy, export_stack, import_, import_stack, preview, refresh, stack_outputs, up
+from rowhouse.engine.runs import FORESEEN, destroy, export_stack, foresee, import_, import_stack, preview, refresh, stack_outputs, up
+from rowhouse.engine.state import State
 
 __all__ = [
+    "FORESEEN",
     "Diagnostic",
     "EngineError",
     "Event",
@@ -43,6 +45,7 @@ __all__ = [
     "ProjectError",
     "ProviderError",
     "Result",
+    "State",
     "StateError",
     "StepEnded",
     "StepReport",
@@ -50,6 +53,7 @@ __all__ = [
     "Unsupported",
     "destroy",
     "export_stack",
+    "foresee",
     "import_",
     "import_stack",
     "load_project",

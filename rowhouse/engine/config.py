@@ -61,8 +61,11 @@ def read_stack_file(project: Project, stack: str) -> StackFile:
     return StackFile(loaded.get("config") or {}, loaded.get("encryptionsalt"))
 
 
-def resolve(project: Project, stack_file: StackFile, secrets: SecretsManager) -> Config:
-    """The configuration with secrets opened and the project's defaults filled in. Raises: PassphraseError."""
+def resolve(project: Project, stack_file: StackFile, secrets: SecretsManager | None) -> Config:
+    """The configuration with secrets opened and the project's defaults filled in; without a manager secrets stay closed, as `[secret]`.
+
+    Raises: PassphraseError.
+    """
     values: dict[str, str] = {}
     hidden: list[str] = []
     for raw_key, default in project.defaults.items():
@@ -93,10 +96,10 @@ def _text(value: Any) -> str:
     return str(value)
 
 
-def _open(value: Any, secrets: SecretsManager) -> tuple[Any, bool]:
+def _open(value: Any, secrets: SecretsManager | None) -> tuple[Any, bool]:
     if isinstance(value, dict):
         if value.keys() == {"secure"} and isinstance(value["secure"], str):
-            return secrets.decrypt(value["secure"], "config"), True
+            return "[secret]" if secrets is None else secrets.decrypt(value["secure"], "config"), True
         opened = {key: _open(item, secrets) for key, item in value.items()}
         return {key: item for key, (item, _) in opened.items()}, any(hidden for _, hidden in opened.values())
     if isinstance(value, list):

@@ -154,8 +154,8 @@ class Monitor(resource_pb2_grpc.ResourceMonitorServicer, engine_pb2_grpc.EngineS
         if request.tok.startswith("pulumi:pulumi:"):
             await self._refuse(context, Unsupported(f"the function {request.tok}"))
         args = decode(request.args)
-        if not run.dry_run and has_unknown(args):
-            return pb.ResourceInvokeResponse(unknown=True)  # an argument comes from a resource that failed
+        if run.options.offline or (not run.dry_run and has_unknown(args)):  # the second: an argument comes from a resource that failed
+            return pb.ResourceInvokeResponse(unknown=True)
         try:
             ref = request.provider or await run.providers.default(urns.package_of(request.tok), request.version)
             client = await run.providers.client(ref)

@@ -37,6 +37,9 @@ class Options:
     Providers that the engine serves itself always do."""
     command: str = ""
     """What the lock says this process is doing; default: its command line."""
+    offline: bool = False
+    """Of a preview: ask nobody anything. Functions have no answer, secrets of the stack file stay closed, and an input that only an object
+    could tell is taken to be as it was. For `foresee`."""
     organization: str = "organization"
     """As the CLI's file backend names it."""
     targets: tuple[str, ...] = ()

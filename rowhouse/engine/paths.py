@@ -9,7 +9,7 @@ import copy
 import re
 from typing import TYPE_CHECKING, Any
 
-from rowhouse.wire.values import Secret
+from rowhouse.wire.values import UNKNOWN, Secret
 
 if TYPE_CHECKING:
     from rowhouse.engine.client import Diff
@@ -49,6 +49,20 @@ def keep_old(news: Properties, olds: Properties, ignored: list[str]) -> Properti
             continue
         _reset(result, olds, path)
     return result
+
+
+def fill_unknown(new: Any, old: Any) -> Any:
+    """`new` with the old value wherever it is unknown and there was one at the same place; maps and lists are copied on the way."""
+    if new is UNKNOWN:
+        return UNKNOWN if old is _ABSENT else old
+    if isinstance(new, Secret):
+        return Secret(fill_unknown(new.value, old.value if isinstance(old, Secret) else old))
+    old = old.value if isinstance(old, Secret) else old
+    if isinstance(new, dict):
+        return {key: fill_unknown(value, _get(old, key)) for key, value in new.items()}
+    if isinstance(new, list):
+        return [fill_unknown(value, _get(old, number)) for number, value in enumerate(new)]
+    return new
 
 
 def _reset(new: Any, old: Any, path: Path) -> None:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from rowhouse.engine import urns
 from rowhouse.engine.client import Diff
 from rowhouse.engine.errors import EngineError, ProviderError
-from rowhouse.engine.paths import force_replacement, keep_old
+from rowhouse.engine.paths import fill_unknown, force_replacement, keep_old
 from rowhouse.engine.properties import UNKNOWN_TEXT, bare, same
 from rowhouse.engine.providers import new_provider_id, reference
 from rowhouse.engine.replacement import Replacements
@@ -230,6 +230,8 @@ class Planner:
             return await self._steps.create(new, client)
         if recreating or external:
             return await self._replacement(old, new, client, Diff(changed=True, replaces=[]))
+        if run.options.offline:
+            new.inputs = _as_it_was(new, old)
         diff = await self._diff(goal, old, new, client)
         forced = "an interrupted update is repeated" if pending is not None and pending.kind == "updating" else ""
         if (diff.replaces and diff.changed is not False) or old.pending_replacement:
@@ -318,6 +320,12 @@ class Planner:
             if run.dry_run and not gone and not old.external:
                 run.report("delete-replaced", old, old=old)
         return outcome
+
+
+def _as_it_was(new: State, old: State) -> dict[str, Any]:
+    """The inputs, where what is not known yet and comes from where it came from before is what it was."""
+    alike = {key for key in new.inputs if new.property_dependencies.get(key, []) == old.property_dependencies.get(key, [])}
+    return {key: fill_unknown(value, old.inputs[key]) if key in alike & old.inputs.keys() else value for key, value in new.inputs.items()}
 
 
 def _kind(key: str, before: dict[str, Any], after: dict[str, Any]) -> str:

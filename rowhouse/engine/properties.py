@@ -226,3 +226,14 @@ def redacted(value: Any) -> Any:
     if isinstance(value, list):
         return [redacted(item) for item in value]
     return value
+
+
+def settled(value: Any, text: str) -> Any:
+    """The value with every unknown in it replaced by a text."""
+    if isinstance(value, dict):
+        return {key: settled(item, text) for key, item in value.items()}
+    if isinstance(value, list):
+        return [settled(item, text) for item in value]
+    if isinstance(value, Secret):
+        return Secret(settled(value.value, text))
+    return text if value is UNKNOWN else value

@@ -19,6 +19,7 @@ from rowhouse.engine.locks import StackLock
 from rowhouse.engine.monitor import Monitor, listen
 from rowhouse.engine.options import Options
 from rowhouse.engine.planner import Planner
+from rowhouse.engine.properties import settled
 from rowhouse.engine.providers import Providers, Where
 from rowhouse.engine.refresh import Refresh
 from rowhouse.engine.removal import Removal
@@ -28,13 +29,15 @@ from rowhouse.engine.steps import Steps
 from rowhouse.engine.store import StackStore, folder_of
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import Awaitable, Callable, Iterable
 
     import grpc
 
     from rowhouse.engine.project import Project
     from rowhouse.engine.report import Event, OnEvent, Result
 
+FORESEEN = "[known when applied]"
+"""Stands in a foreseen resource for an input that only an object could tell."""
 _GRACE_S = 10.0
 """How long running calls may take to stop after an interruption."""
 
@@ -105,7 +108,6 @@ async def _session(
     project: Project, stack: str, options: Options, on_event: OnEvent, work: Callable[[Session], Awaitable[None]], *, dry_run: bool
 ) -> Result:
     """Load, lock, work, save. The state is saved however the work ends."""
-    started, cpu = time.monotonic(), time.process_time()
     folder = folder_of(project, stack)
     with nullcontext() if dry_run else StackLock(folder / "lock", options.command):
         stack_file = config.read_stack_file(project, stack)
@@ -115,18 +117,23 @@ async def _session(
         values = await asyncio.to_thread(config.resolve, project, stack_file, keys)
         if values.secret_keys or store.pending:
             store.secrets.prepare()
-        run = Run(project, stack, options, store, values, on_event, dry_run=dry_run)
-        if not dry_run:
-            store.open_journal()
-        session = Session(run)
-        async with AsyncExitStack() as ends:
-            if not dry_run:
-                ends.push_async_callback(store.close)
-            ends.push_async_callback(session.close)
-            await session.open()
-            recovery.announce(run)
-            await work(session)
-        run.result.journal_bytes = store.journal_bytes
+        return await _carried(Run(project, stack, options, store, values, on_event, dry_run=dry_run), work)
+
+
+async def _carried(run: Run, work: Callable[[Session], Awaitable[None]]) -> Result:
+    """Start what a run needs, work, end all of it."""
+    started, cpu = time.monotonic(), time.process_time()
+    if not run.dry_run:
+        run.store.open_journal()
+    session = Session(run)
+    async with AsyncExitStack() as ends:
+        if not run.dry_run:
+            ends.push_async_callback(run.store.close)
+        ends.push_async_callback(session.close)
+        await session.open()
+        recovery.announce(run)
+        await work(session)
+    run.result.journal_bytes = run.store.journal_bytes
     run.result.duration_s = time.monotonic() - started
     run.result.engine_cpu_s = time.process_time() - cpu
     return run.result
@@ -155,6 +162,27 @@ def _follow_renames(session: Session) -> None:
 async def preview(project: Project, stack: str, options: Options | None = None, on_event: OnEvent = silent) -> Result:
     """What `up` would do. Writes nothing and takes no lock. Raises: EngineError."""
     return await _session(project, stack, options or Options(), on_event, _program_work, dry_run=True)
+
+
+async def foresee(
+    project: Project, stack: str, options: Options, before: Iterable[State] = (), on_event: OnEvent = silent
+) -> tuple[Result, list[State]]:
+    """What `up` would do to a stack that is as `before` says, asking nobody; and the stack as it would be then.
+
+    What only an object could tell (its id, an address) is unknown in the states; they serve as `before` of another call. Neither the
+    stack's own state nor a vendor is read. Raises: EngineError.
+    """
+    options = replace(options, offline=True)
+    values = config.resolve(project, config.read_stack_file(project, stack), None)
+    store = StackStore.in_memory(folder_of(project, stack), before)
+    run = Run(project, stack, options, store, values, on_event, dry_run=True)
+    result = await _carried(run, _program_work)
+    return result, [_foreseen(state) for state in run.news.values()]
+
+
+def _foreseen(state: State) -> State:
+    """A resource as if it had been made: inputs that were not known are something, the same whenever it is asked; outputs stay unknown."""
+    return state.copy(inputs=settled(state.inputs, FORESEEN))
 
 
 async def up(project: Project, stack: str, options: Options | None = None, on_event: OnEvent = silent) -> Result:

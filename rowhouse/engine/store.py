@@ -81,6 +81,13 @@ class StackStore:
         store._replayed = entries
         return store
 
+    @classmethod
+    def in_memory(cls, folder: Path, resources: Iterable[State]) -> StackStore:
+        """A state that is on no disk and was never written down, for looking ahead from it; it seals nothing."""
+        store = cls(folder, SecretsManager(""), 0)
+        store.resources = {state.urn: state for state in resources}
+        return store
+
     @staticmethod
     def manager(project: Project, env: Mapping[str, str], salt: str | None) -> SecretsManager:
         """The secrets manager of a project with some salt. Raises: ProjectError."""

@@ -6,7 +6,7 @@ first problem, and does not read a clock, the environment or the network.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Generic, TypeVar
@@ -24,7 +24,7 @@ from rowhouse.spec.resolve import resolved_app, resolved_catalog, resolved_tenan
 from rowhouse.spec.slug import show
 from rowhouse.spec.source import Source, read_folder, refused_name
 
-__all__ = ["check_fleet", "load_fleet", "read_fleet"]
+__all__ = ["Memory", "check_fleet", "load_fleet", "read_fleet"]
 
 M = TypeVar("M", bound=BaseModel)
 
@@ -40,6 +40,21 @@ class _Folder(Generic[M]):
     """What stands in files that hold no model: what they refer to is checked all the same."""
 
 
+@dataclass(frozen=True, slots=True)
+class _Said:
+    """What one file says by itself."""
+
+    data: dict[str, Any] | None
+    """None where its YAML cannot be believed."""
+    held: BaseModel | None
+    """None where anything in it is wrong."""
+    problems: list[Problem]
+
+
+Memory = dict[Source, _Said]
+"""Files to what they said."""
+
+
 def load_fleet(root: Path) -> Fleet:
     """The fleet in a project's files. Raises SpecError with every problem when there is an error; warnings do not stop it."""
     fleet, problems = read_fleet(root)
@@ -53,14 +68,26 @@ def check_fleet(root: Path) -> list[Problem]:
     return read_fleet(root)[1]
 
 
-def read_fleet(root: Path, proposed: Mapping[str, str] | None = None) -> tuple[Fleet, list[Problem]]:
+def read_fleet(
+    root: Path,
+    proposed: Mapping[str, str] | None = None,
+    *,
+    read: Callable[[str], tuple[list[Source], list[Problem]]] | None = None,
+    memory: Memory | None = None,
+) -> tuple[Fleet, list[Problem]]:
     """What could be resolved, and every problem. The fleet is complete only when no problem is an error.
 
-    Args: proposed: texts of tenant files, by id, that are not written yet and are checked as if they were.
+    Args:
+        root: of the project; kept in the fleet.
+        proposed: texts of tenant files, by id, that are not written yet and are checked as if they were.
+        read: from a folder's name to its files, where they are not on disk below `root`.
+        memory: what files said that were read before; a second fleet that shares most files with the first is read twice as quickly.
     """
-    apps = _folder(root, "apps", AppFile)
-    catalogs = _folder(root, "plans", CatalogFile)
-    tenants = _folder(root, "tenants", TenantFile, proposed or {})
+    take = read or (lambda folder: read_folder(root, folder))
+    memory = {} if memory is None else memory
+    apps = _folder(take("apps"), "apps", AppFile, memory)
+    catalogs = _folder(take("plans"), "plans", CatalogFile, memory)
+    tenants = _folder(take("tenants"), "tenants", TenantFile, memory, proposed or {})
     places = _Places({"apps": apps.sources, "plans": catalogs.sources, "tenants": tenants.sources})
     problems = [*apps.problems, *catalogs.problems, *tenants.problems]
 
@@ -97,10 +124,16 @@ def _values(by_slug: dict[str, T]) -> tuple[T, ...]:
     return tuple(by_slug[slug] for slug in sorted(by_slug))
 
 
-def _folder(root: Path, folder: str, model: type[M], proposed: Mapping[str, str] | None = None) -> _Folder[M]:
+def _folder(
+    read: tuple[list[Source], list[Problem]],
+    folder: str,
+    model: type[M],
+    memory: Memory,
+    proposed: Mapping[str, str] | None = None,
+) -> _Folder[M]:
     """Everything in one folder, files in the order of their ids; `proposed` as if it stood there too."""
     taken: _Folder[M] = _Folder()
-    sources, problems = read_folder(root, folder)
+    sources, problems = read
     for slug, text in (proposed or {}).items():
         file = f"{folder}/{slug}.yaml"
         sources.append(Source(slug, file, text))
@@ -111,22 +144,32 @@ def _folder(root: Path, folder: str, model: type[M], proposed: Mapping[str, str]
     taken.problems.extend(problems)
     for source in sources:
         taken.sources[source.slug] = source
-        document, noted = parse(source)
-        taken.problems.extend(noted)
-        if document is None:
+        if source not in memory:
+            memory[source] = _said(source, model)
+        said = memory[source]
+        taken.problems.extend(said.problems)
+        if said.data is None:
             continue
-        held, wrong = validated(model, document)
-        places = {(problem.line, problem.column) for problem in noted}
-        taken.problems.extend(problem for problem in wrong if (problem.line, problem.column) not in places)
-        if held is not None and not noted and source.file not in refused_files:
-            taken.files[source.slug] = held
+        if isinstance(said.held, model) and source.file not in refused_files:
+            taken.files[source.slug] = said.held
         else:
-            taken.broken[source.slug] = document.data
+            taken.broken[source.slug] = said.data
     # A file that was refused before it was read still exists: what refers to it is not wrong as well.
     for problem in problems:
         slug = problem.file.removeprefix(f"{folder}/").removesuffix(".yaml")
         taken.sources.setdefault(slug, Source(slug, problem.file, ""))
     return taken
+
+
+def _said(source: Source, model: type[BaseModel]) -> _Said:
+    """What one file says, whatever the others say."""
+    document, noted = parse(source)
+    if document is None:
+        return _Said(None, None, noted)
+    held, wrong = validated(model, document)
+    places = {(problem.line, problem.column) for problem in noted}
+    problems = [*noted, *(problem for problem in wrong if (problem.line, problem.column) not in places)]
+    return _Said(document.data, None if noted else held, problems)
 
 
 def _unknown_in_tenant(

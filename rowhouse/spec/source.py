@@ -8,14 +8,26 @@ from __future__ import annotations
 import os
 import re
 import stat
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 from rowhouse.spec.problem import Problem
 from rowhouse.spec.slug import is_slug, show, why_not_slug
 
-__all__ = ["MAX_FILE_BYTES", "Source", "bad_character", "read_file", "read_folder", "refused_name"]
+__all__ = [
+    "MAX_FILE_BYTES",
+    "Entry",
+    "Source",
+    "bad_character",
+    "missing_folder",
+    "read_entries",
+    "read_file",
+    "read_folder",
+    "refused_name",
+    "text_of",
+    "too_big",
+]
 
 MAX_FILE_BYTES = 256 * 1024
 
@@ -45,22 +57,41 @@ def bad_character(text: str) -> int | None:
     return None if found is None else found.start()
 
 
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One name in a data folder, on a disk or in a commit."""
+
+    name: str
+    is_regular: bool
+    """False: a link, a folder, a device, a submodule."""
+    read: Callable[[str, str], Source | Problem]
+    """From slug and the file's name in messages to its text."""
+
+
 def read_folder(root: Path, folder: str) -> tuple[list[Source], list[Problem]]:
-    """Every file of one data folder, sorted by name, and what is wrong with those that could not be taken.
+    """Every file of one data folder on disk, sorted by name, and what is wrong with those that could not be taken."""
+    try:
+        entries = [_on_disk(entry) for entry in os.scandir(root / folder)]
+    except OSError:
+        return [], [missing_folder(folder)]
+    return read_entries(folder, entries)
+
+
+def missing_folder(folder: str) -> Problem:
+    """A data folder is not there."""
+    return Problem(folder, 1, 1, "file.missing-folder", f"there is no folder {show(folder)}. Create it, or run in the project's root.")
+
+
+def read_entries(folder: str, entries: Iterable[Entry]) -> tuple[list[Source], list[Problem]]:
+    """The files of one data folder, sorted by name, and what is wrong with those that could not be taken.
 
     Files that start with `_` and README.md are not entries. One problem for each refused file; the others are still read.
     """
-    where = root / folder
-    try:
-        entries = sorted(os.scandir(where), key=lambda entry: entry.name)
-    except OSError:
-        return [], [
-            Problem(folder, 1, 1, "file.missing-folder", f"there is no folder {show(folder)}. Create it, or run in the project's root.")
-        ]
+    ordered = sorted(entries, key=lambda entry: entry.name)
     sources: list[Source] = []
     problems: list[Problem] = []
-    problems.extend(_twins(folder, [entry.name for entry in entries]))
-    for entry in entries:
+    problems.extend(_twins(folder, [entry.name for entry in ordered]))
+    for entry in ordered:
         if entry.name.startswith("_") or entry.name in _NOT_ENTRIES:
             continue
         taken = _read(entry, folder)
@@ -71,7 +102,11 @@ def read_folder(root: Path, folder: str) -> tuple[list[Source], list[Problem]]:
     return sources, problems
 
 
-def _read(entry: os.DirEntry[str], folder: str) -> Source | Problem:
+def _on_disk(entry: os.DirEntry[str]) -> Entry:
+    return Entry(entry.name, entry.is_file(follow_symlinks=False), lambda slug, file: read_file(Path(entry.path), slug, file))
+
+
+def _read(entry: Entry, folder: str) -> Source | Problem:
     """One file's text, or the first reason to refuse it."""
     file = f"{folder}/{entry.name}"
     if not file.isprintable() or not file.isascii():
@@ -89,11 +124,11 @@ def _read(entry: os.DirEntry[str], folder: str) -> Source | Problem:
         )
     if refused := refused_name(file, stem):
         return refused
-    if not entry.is_file(follow_symlinks=False):
+    if not entry.is_regular:
         return Problem(
             file, 1, 1, "file.kind", "this is a link, a folder or a device. Only regular files are read. Put the file itself here."
         )
-    return read_file(Path(entry.path), stem, file)
+    return entry.read(stem, file)
 
 
 def refused_name(file: str, stem: str) -> Problem | None:
@@ -115,13 +150,6 @@ def read_file(path: Path, slug: str, file: str) -> Source | Problem:
 
     Args: file: what messages call it.
     """
-    too_big = Problem(
-        file,
-        1,
-        1,
-        "file.size",
-        f"this file is larger than {MAX_FILE_BYTES // 1024} KiB, the most that is read. A tenant needs about ten lines. Shorten it.",
-    )
     try:
         # O_NONBLOCK: a pipe swapped in after the listing must not hang the run; O_NOFOLLOW likewise for a link.
         descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW)
@@ -130,12 +158,28 @@ def read_file(path: Path, slug: str, file: str) -> Source | Problem:
             if not stat.S_ISREG(status.st_mode):
                 return Problem(file, 1, 1, "file.kind", "this is no regular file. Only regular files are read. Put the file itself here.")
             if status.st_size > MAX_FILE_BYTES:
-                return too_big
+                return too_big(file)
             data = stream.read(MAX_FILE_BYTES + 1)
     except OSError as error:
         return Problem(file, 1, 1, "file.unreadable", f"this file cannot be read ({error.strerror}). Make it readable.")
+    return text_of(data, slug, file)
+
+
+def too_big(file: str) -> Problem:
+    """A file is larger than anything that is read."""
+    return Problem(
+        file,
+        1,
+        1,
+        "file.size",
+        f"this file is larger than {MAX_FILE_BYTES // 1024} KiB, the most that is read. A tenant needs about ten lines. Shorten it.",
+    )
+
+
+def text_of(data: bytes, slug: str, file: str) -> Source | Problem:
+    """The text of a file's bytes, or why it is none that is read."""
     if len(data) > MAX_FILE_BYTES:
-        return too_big
+        return too_big(file)
     try:
         text = data.decode("utf-8-sig")
     except UnicodeDecodeError as error:

@@ -1,0 +1,27 @@
+"""The embedded engine's result in the shape that every engine's is told in."""
+
+from __future__ import annotations
+
+from rowhouse import engine
+from rowhouse.review.changes import CHANGING, Change, Failed, Outcome, difference
+
+__all__ = ["outcome_of"]
+
+
+def outcome_of(result: engine.Result) -> Outcome:
+    """The engine's result in the command's own shape."""
+    outcome = Outcome(outputs=dict(result.outputs), seconds=result.duration_s, declined=result.declined)
+    for step in result.steps:
+        old, new = step.old or {}, step.new or {}
+        outcome.parents[step.urn] = str((new or old).get("parent") or "")
+        if step.op not in CHANGING:
+            outcome.unchanged += step.op == "same"
+            continue
+        kinds = {path: str(entry.get("kind", "update")) for path, entry in step.detailed_diff.items()}
+        diff = difference(step.detailed_diff or step.reasons, kinds, old.get("inputs", {}), new.get("inputs", {})) if old and new else ()
+        outcome.changes.append(Change(step.op, step.urn, step.type, outcome.parents[step.urn], diff))
+    for failure in result.failures:
+        if failure.urn:
+            outcome.parents.setdefault(failure.urn, failure.parent)
+        outcome.failures.append(Failed(failure.urn, failure.message, failure.skipped))
+    return outcome

@@ -1,0 +1,40 @@
+"""Resources as an engine foresees them, in the shape that policies are told of."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+from rowhouse import engine
+from rowhouse.engine.properties import redacted
+from rowhouse.spec.policy import UNKNOWN, Resource
+
+__all__ = ["resources_of"]
+
+_NOT_KNOWN = frozenset({"[unknown]", engine.FORESEEN})
+
+
+def resources_of(states: Iterable[engine.State]) -> list[Resource]:
+    """What a policy is asked about: everything but providers; secrets hidden, what is known only later as UNKNOWN."""
+    return [
+        Resource(
+            urn=state.urn,
+            type=state.type,
+            name=state.urn.rsplit("::", 1)[-1],
+            props={key: _opened(value) for key, value in redacted(state.inputs).items()},
+            parent=state.parent,
+            protect=state.protect,
+            retain_on_delete=state.retain_on_delete,
+            comes_from={key: tuple(urns) for key, urns in state.property_dependencies.items() if urns},
+        )
+        for state in states
+        if not state.type.startswith("pulumi:")
+    ]
+
+
+def _opened(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _opened(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_opened(item) for item in value]
+    return UNKNOWN if isinstance(value, str) and value in _NOT_KNOWN else value
