@@ -12,6 +12,7 @@ import os
 import sys
 import tempfile
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
@@ -23,13 +24,14 @@ from rowhouse.review.commits import Commits
 from rowhouse.review.digests import Step, steps_of
 from rowhouse.review.outcomes import outcome_of
 
-__all__ = ["CellWork", "RenderError", "Rendered", "Side", "render"]
+__all__ = ["CellWork", "RenderError", "Rendered", "Side", "render", "warm_parent"]
 
 _CODE: Final = ("Pulumi.yaml", "stacks", "components", "rowhouse")
 _NOWHERE: Final = "http://127.0.0.1:9"
 """The discard port: a connection is refused at once."""
 _AT_ONCE: Final = 2
-_KEPT_VARIABLES: Final = ("PATH", "LANG", "LC_ALL", "TMPDIR", "SSL_CERT_FILE")
+_NURSERY: Final = "ROWHOUSE_NURSERY"
+_KEPT_VARIABLES: Final = (_NURSERY, "PATH", "LANG", "LC_ALL", "TMPDIR", "SSL_CERT_FILE")
 
 
 class RenderError(RowhouseError):
@@ -105,6 +107,11 @@ async def render(
             Rendered(one.cell, outcome_of(result), old, new, steps_of(result))
             for one, (_, old), (result, new) in zip(work, made, ended, strict=True)
         ]
+
+
+def warm_parent() -> AbstractAsyncContextManager[engine.Nursery | None]:
+    """Where programs are started from; None inside where somebody else's is to be used (ROWHOUSE_NURSERY)."""
+    return nullcontext() if os.environ.get(_NURSERY) else engine.Nursery()
 
 
 def _environment(root: Path) -> dict[str, str]:

@@ -17,7 +17,6 @@ from typing import Any, Final
 
 import yaml
 
-from rowhouse import engine
 from rowhouse.errors import SpecError
 from rowhouse.review import objections as objecting
 from rowhouse.review.affected import CATALOG_CELL, Affected, affected
@@ -25,7 +24,7 @@ from rowhouse.review.changes import Change, Outcome, tenant_of
 from rowhouse.review.commits import Changed, Commits, Folders
 from rowhouse.review.digests import Step, digest_of, digests_by_tenant
 from rowhouse.review.objections import Objection
-from rowhouse.review.render import CellWork, Rendered, Side, render
+from rowhouse.review.render import CellWork, Rendered, Side, render, warm_parent
 from rowhouse.review.resources import resources_of
 from rowhouse.review.shapes import Shape, shapes_of
 from rowhouse.spec.guardrails import FILE as LIMITS_FILE
@@ -200,7 +199,7 @@ async def _review(
     base, head = commits.commit(base), commits.commit(head)
     changed = commits.changed(base, head)
     limits = _limits(commits, base)
-    async with engine.Nursery() as nursery:  # what the program imports is imported while the files are read
+    async with warm_parent() as nursery:  # what the program imports is imported while the files are read
         progress("reading files")
         sides = await asyncio.to_thread(_Sides, commits, base, head)
         found = affected(sides.before, sides.after, changed)

@@ -72,7 +72,8 @@ def _unnamed(instance: Instance) -> Instance:
 
 def _generic(value: str, tenant: Tenant) -> str:
     """A variable's value with the tenant's own words as placeholders again; the longest first, so that none is cut by another."""
-    words = {tenant.owner.name: "{owner.name}", tenant.owner.email: "{owner.email}", tenant.id: "{tenant.id}"}
+    # One placeholder for name and address: who has no name is called by the address.
+    words = {tenant.id: "{tenant}", tenant.owner.name: "{owner}", tenant.owner.email: "{owner}"}
     for word in sorted(words, key=len, reverse=True):
         if word:
             value = value.replace(word, words[word])

@@ -46,6 +46,14 @@ class Scratch:
         git(root, "init", "-q", "-b", "main")
         self.base = self.commit("as it is")
 
+    @classmethod
+    def opened(cls, root: Path) -> Scratch:
+        """A clone that is there already."""
+        made = cls.__new__(cls)
+        made.root = root
+        made.base = git(root, "rev-parse", "HEAD")
+        return made
+
     def write(self, path: str, content: str | bytes) -> None:
         """A file of the work tree."""
         target = self.root / path

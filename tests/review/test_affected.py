@@ -46,16 +46,6 @@ class World:
 
 
 @pytest.fixture(scope="module")
-def nursery() -> Iterator[tuple[asyncio.AbstractEventLoop, engine.Nursery]]:
-    loop = asyncio.new_event_loop()
-    made = engine.Nursery()
-    loop.run_until_complete(made.__aenter__())
-    yield loop, made
-    loop.run_until_complete(made.__aexit__(None, None, None))
-    loop.close()
-
-
-@pytest.fixture(scope="module")
 def world(nursery: tuple[asyncio.AbstractEventLoop, engine.Nursery]) -> Iterator[World]:
     with tempfile.TemporaryDirectory() as folder:
         made = World(Scratch(Path(folder) / "clone", {**TENANTS, **MANY}), *nursery)
