@@ -22,7 +22,7 @@ from rowhouse.spec.model import App, Catalog, Fleet, Plan, Tenant
 from rowhouse.spec.problem import Problem, did_you_mean, listed, only_errors, sorted_problems
 from rowhouse.spec.resolve import resolved_app, resolved_catalog, resolved_tenant
 from rowhouse.spec.slug import show
-from rowhouse.spec.source import Source, read_folder, refused_name
+from rowhouse.spec.source import Source, as_source, read_folder, refused_name
 
 __all__ = ["check_fleet", "load_fleet", "read_fleet"]
 
@@ -56,7 +56,7 @@ def check_fleet(root: Path) -> list[Problem]:
 def read_fleet(root: Path, proposed: Mapping[str, str] | None = None) -> tuple[Fleet, list[Problem]]:
     """What could be resolved, and every problem. The fleet is complete only when no problem is an error.
 
-    Args: proposed: texts of tenant files, by id, that are not written yet and are checked as if they were.
+    Args: proposed: texts of tenant files, by id, that are not written yet and are checked as if they were, in place of those that are.
     """
     apps = _folder(root, "apps", AppFile)
     catalogs = _folder(root, "plans", CatalogFile)
@@ -101,11 +101,8 @@ def _folder(root: Path, folder: str, model: type[M], proposed: Mapping[str, str]
     """Everything in one folder, files in the order of their ids; `proposed` as if it stood there too."""
     taken: _Folder[M] = _Folder()
     sources, problems = read_folder(root, folder)
-    for slug, text in (proposed or {}).items():
-        file = f"{folder}/{slug}.yaml"
-        sources.append(Source(slug, file, text))
-        if refused := refused_name(file, slug):
-            problems.append(refused)
+    if proposed:
+        sources, problems = _with_proposed(folder, sources, problems, proposed)
     sources.sort(key=lambda source: source.slug)
     refused_files = {problem.file for problem in problems}
     taken.problems.extend(problems)
@@ -127,6 +124,24 @@ def _folder(root: Path, folder: str, model: type[M], proposed: Mapping[str, str]
         slug = problem.file.removeprefix(f"{folder}/").removesuffix(".yaml")
         taken.sources.setdefault(slug, Source(slug, problem.file, ""))
     return taken
+
+
+def _with_proposed(
+    folder: str, sources: list[Source], problems: list[Problem], proposed: Mapping[str, str]
+) -> tuple[list[Source], list[Problem]]:
+    """A folder's files with some in place of their older selves, held to what every file is held to."""
+    files = {slug: f"{folder}/{slug}.yaml" for slug in proposed}
+    sources = [source for source in sources if source.slug not in files]
+    problems = [problem for problem in problems if problem.file not in files.values()]
+    for slug, text in proposed.items():
+        taken = as_source(text.encode("utf-8", "surrogatepass"), slug, files[slug])
+        if isinstance(taken, Source):
+            sources.append(taken)
+        else:
+            problems.append(taken)
+        if refused := refused_name(files[slug], slug):
+            problems.append(refused)
+    return sources, problems
 
 
 def _unknown_in_tenant(

@@ -15,7 +15,7 @@ from pathlib import Path
 from rowhouse.spec.problem import Problem
 from rowhouse.spec.slug import is_slug, show, why_not_slug
 
-__all__ = ["MAX_FILE_BYTES", "Source", "bad_character", "read_file", "read_folder", "refused_name"]
+__all__ = ["MAX_FILE_BYTES", "Source", "as_source", "bad_character", "read_file", "read_folder", "refused_name"]
 
 MAX_FILE_BYTES = 256 * 1024
 
@@ -115,13 +115,6 @@ def read_file(path: Path, slug: str, file: str) -> Source | Problem:
 
     Args: file: what messages call it.
     """
-    too_big = Problem(
-        file,
-        1,
-        1,
-        "file.size",
-        f"this file is larger than {MAX_FILE_BYTES // 1024} KiB, the most that is read. A tenant needs about ten lines. Shorten it.",
-    )
     try:
         # O_NONBLOCK: a pipe swapped in after the listing must not hang the run; O_NOFOLLOW likewise for a link.
         descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW)
@@ -130,12 +123,17 @@ def read_file(path: Path, slug: str, file: str) -> Source | Problem:
             if not stat.S_ISREG(status.st_mode):
                 return Problem(file, 1, 1, "file.kind", "this is no regular file. Only regular files are read. Put the file itself here.")
             if status.st_size > MAX_FILE_BYTES:
-                return too_big
+                return _too_big(file)
             data = stream.read(MAX_FILE_BYTES + 1)
     except OSError as error:
         return Problem(file, 1, 1, "file.unreadable", f"this file cannot be read ({error.strerror}). Make it readable.")
+    return as_source(data, slug, file)
+
+
+def as_source(data: bytes, slug: str, file: str) -> Source | Problem:
+    """A file's content as text, or the first reason to refuse it. Bytes beyond the limit need not be complete."""
     if len(data) > MAX_FILE_BYTES:
-        return too_big
+        return _too_big(file)
     try:
         text = data.decode("utf-8-sig")
     except UnicodeDecodeError as error:
@@ -155,6 +153,12 @@ def read_file(path: Path, slug: str, file: str) -> Source | Problem:
             "text. Use printable text only. Delete it, or retype the line.",
         )
     return Source(slug, file, text)
+
+
+def _too_big(file: str) -> Problem:
+    kib = MAX_FILE_BYTES // 1024
+    text = f"this file is larger than {kib} KiB, the most that is read. A tenant needs about ten lines. Shorten it."
+    return Problem(file, 1, 1, "file.size", text)
 
 
 def _position(before: str) -> tuple[int, int]:
