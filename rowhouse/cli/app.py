@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from rowhouse.cli import apply, bills, close, files, ledger, local, quote, reconcile, report, status
+from rowhouse.cli import apply, bills, close, edits, files, ledger, local, quote, reconcile, report, status
 
 __all__ = ["app"]
 
@@ -43,6 +43,8 @@ app.command(rich_help_panel=_DAILY)(status.status)
 app.command(rich_help_panel=_DAILY)(reconcile.reconcile)
 app.command(rich_help_panel=_DAILY)(close.close)
 app.command(rich_help_panel=_ALSO)(files.check)
+app.command(name="set", rich_help_panel=_ALSO)(edits.set_keys)
+app.command(rich_help_panel=_ALSO)(edits.archive)
 app.command(rich_help_panel=_ALSO)(quote.quote)
 app.command(rich_help_panel=_ALSO)(bills.usage)
 app.command(name="explain-bill", rich_help_panel=_ALSO)(bills.explain_bill)
