@@ -222,10 +222,12 @@ def _index(spot: Spot, key: str) -> int:
 
 
 def _spliced(text: str, splices: Splices) -> str:
-    """The text with each of the ranges, which do not overlap, replaced."""
-    for start, end, new in sorted(splices, reverse=True):
-        text = text[:start] + new + text[end:]
-    return text
+    """The text with each of the ranges, which do not overlap, replaced; of two at one place the first stays in front."""
+    parts, at = [], 0
+    for start, end, new in sorted(splices, key=lambda splice: splice[:2]):
+        parts += [text[at:start], new]
+        at = end
+    return "".join([*parts, text[at:]])
 
 
 def _refuse_characters(file: str, edit: Edit) -> None:
