@@ -61,7 +61,8 @@ def write_tenant_file(root: Path, tenant: str, before: str | None, after: str) -
     try:
         with _folder(root / "tenants") as folder:
             _swap(folder, tenant, before, after)
-            os.fsync(folder)
+            with suppress(OSError):  # the file is whole either way; a power cut may bring the old one back
+                os.fsync(folder)
     except OSError as error:
         raise EnvironmentProblemError(
             f"{file} was not written ({error.strerror}); it is as it was. Give the folder tenants/ rights and space, "

@@ -151,6 +151,13 @@ def test_a_value_that_no_file_may_hold_is_refused_and_not_repeated(root: Path, v
     assert acme(root).read_text() == TENANT
 
 
+def test_a_credential_as_a_value_is_refused_and_not_repeated(root: Path):
+    ran = run("set", "acme", "env.TOKEN=sk_live_0123456789abcdefghijklmn", "secrets.KEY=sk_live_0123456789abcdefghijklmn", "--json")
+    assert (ran.exit_code, ran.stdout, "sk_live" in ran.stderr) == (2, "", False)
+    ran = run("set", "acme", "env.TOKEN=sk_live_0123456789abcdefghijklmn", "--dry-run")
+    assert (ran.exit_code, ran.stdout, "tenant.secret-in-env" in ran.stderr, "sk_live" in ran.stderr) == (2, "", True, False)
+
+
 @pytest.mark.parametrize("tenant", ["../apps/notebook", "acme/../acme", "/etc/passwd", "ACME", "acme.yaml", "", "_acme", "oak"])
 def test_what_names_no_tenant_is_refused(root: Path, tenant: str):
     for words in (["set", tenant, "plan=aether/free"], ["archive", tenant]):
@@ -263,15 +270,21 @@ def test_a_full_disk_leaves_the_file_as_it_was(root: Path):
     assert (files(root), acme(root).read_text()) == (["acme.yaml"], TENANT)
 
 
-@pytest.mark.skipif(os.geteuid() == 0, reason="root writes everywhere")
 def test_a_folder_without_rights_is_named(root: Path):
-    (root / "tenants").chmod(0o555)
+    for folder in (root, root / "tenants"):
+        folder.chmod(0o555)
+    is_root = os.geteuid() == 0
+    if is_root:
+        os.seteuid(65534)  # root writes everywhere
     try:
-        ran = run("set", "acme", "plan=aether/free")
+        with pytest.raises(EnvironmentProblemError, match=r"was not written \(Permission denied\); it is as it was\."):
+            write_tenant_file(Path(), "acme", TENANT, NEW)
     finally:
-        (root / "tenants").chmod(0o755)
-    assert (ran.exit_code, "was not written (Permission denied); it is as it was." in ran.stderr) == (2, True)
-    assert acme(root).read_text() == TENANT
+        if is_root:
+            os.seteuid(0)
+        for folder in (root, root / "tenants"):
+            folder.chmod(0o755)
+    assert (files(root), acme(root).read_text()) == (["acme.yaml"], TENANT)
 
 
 def test_a_tenant_leaves_and_comes_back_and_is_told_what_that_means(root: Path):
