@@ -152,7 +152,7 @@ def _note_commas(spot: Spot, tokens: _Tokens) -> None:
     """Give each entry in brackets the comma between it and the next one or the bracket."""
     for at, entry in enumerate(spot.entries):
         following = spot.entries[at + 1].start if at + 1 < len(spot.entries) else spot.end
-        comma = _first(tokens.commas, entry.end, following)
+        comma = _first(tokens.commas, entry.end, following - 1)
         entry.comma = None if comma is None else comma + 1
 
 

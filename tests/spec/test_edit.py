@@ -239,6 +239,13 @@ def test_brackets_over_several_lines_take_a_line_for_a_new_item():
     assert after("members: [\n  a, # A\n  b, # B\n]\n", Add(("members",), "c")) == "members: [\n  a, # A\n  b, # B\n  c,\n]\n"
 
 
+def test_a_comma_behind_brackets_is_not_that_of_what_is_in_them():
+    text = "instances: {\n  main: {\n    cpus: 1,\n    memory_mb: 256\n  }, lab: {cpus: 1}, two: {}}\n"
+    assert after(text, Drop(("instances", "main", "memory_mb"))) == text.replace("    memory_mb: 256\n", "")
+    assert after(text, Drop(("instances", "lab", "cpus"))) == text.replace("lab: {cpus: 1}", "lab: {}")
+    assert after(text, Put(("instances", "main", "region"), "fra")) == text.replace("256\n", "256,\n    region: fra\n")
+
+
 def test_a_key_without_a_value_gets_one():
     assert after("env: # later\nplan: x\n", Put(("env", "A"), "v")) == "env: # later\n  A: v\nplan: x\n"
     assert after("? plan # later\nstate: active\n", Put(("plan",), "v")) == "? plan # later\n: v\nstate: active\n"
