@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from rowhouse.cli import apply, bills, close, files, ledger, local, quote, reconcile, report, review, status
+from rowhouse.cli import apply, bills, close, edits, files, ledger, local, quote, reconcile, report, review, status
 
 __all__ = ["app"]
 
@@ -44,6 +44,8 @@ app.command(rich_help_panel=_DAILY)(reconcile.reconcile)
 app.command(rich_help_panel=_DAILY)(close.close)
 app.command(rich_help_panel=_ALSO)(files.check)
 app.command(rich_help_panel=_ALSO)(review.review)
+app.command(name="set", rich_help_panel=_ALSO)(edits.set_keys)
+app.command(rich_help_panel=_ALSO)(edits.archive)
 app.command(rich_help_panel=_ALSO)(quote.quote)
 app.command(rich_help_panel=_ALSO)(bills.usage)
 app.command(name="explain-bill", rich_help_panel=_ALSO)(bills.explain_bill)

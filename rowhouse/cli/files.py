@@ -1,4 +1,4 @@
-"""check and new: the files, without any vendor."""
+"""check and new: the files, without any vendor. edits.py changes what is there."""
 
 from __future__ import annotations
 
@@ -10,15 +10,18 @@ from typing import Annotated
 
 import typer
 
+from rowhouse.cli.file_change import DryRunOption, carry_out, checked
 from rowhouse.cli.guards import settings_problems
 from rowhouse.cli.output import EXIT_NOTHING_DONE, JsonOption, data, emit, handled, prose
 from rowhouse.cli.surroundings import EnvironmentProblemError, find_root
 from rowhouse.spec import Fleet, Problem
 from rowhouse.spec.accounts import TOKENS
+from rowhouse.spec.assignments import assigned, assignments_in
 from rowhouse.spec.load import read_fleet
 from rowhouse.spec.problem import only_errors
 from rowhouse.spec.slug import is_slug, show
-from rowhouse.spec.source import read_folder
+from rowhouse.spec.source import Source, read_folder
+from rowhouse.spec.written import Value, block
 
 __all__ = ["check", "new"]
 
@@ -88,24 +91,21 @@ def new(
     plan: Annotated[str, typer.Option("--plan", help="`<catalog>/<plan>` in plans/.")],
     email: Annotated[str, typer.Option("--email", help="The owner's, for invoices and the first login.")],
     name: Annotated[str, typer.Option("--name", help="The owner's name on invoices; default: the e-mail address.")] = "",
+    more: Annotated[
+        list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="A further key, as `rowhouse set` takes it; may be repeated.")
+    ] = None,
+    dry_run: DryRunOption = False,
+    as_json: JsonOption = False,
 ) -> None:
     """Write the file of a new tenant, checked; nothing is applied."""
     root = find_root(Path.cwd())
     file = f"tenants/{tenant}.yaml"
     path = root / "tenants" / f"{tenant}.yaml"
-    if is_slug(tenant) and path.exists():
-        raise EnvironmentProblemError(f"{file} exists already. Edit it, or choose another id.")
-    owner = f"{{name: {_quoted(name)}, email: {_quoted(email)}}}" if name else f"{{email: {_quoted(email)}}}"
-    text = f"owner: {owner}\nplan: {_quoted(plan)}\n"
-    mine = [problem for problem in read_fleet(root, {tenant: text})[1] if problem.file == file and problem.severity == "error"]
-    if mine:
-        raise EnvironmentProblemError("\n".join([f"{show(file)[1:-1]} was not written:", *(str(problem) for problem in mine)]))
-    path.write_text(text, encoding="utf-8")
-    data.print(f"tenants/{tenant}.yaml written. `rowhouse preview` shows what it will make.", markup=False)
-
-
-def _quoted(text: str) -> str:
-    """A YAML scalar that every reader takes for this text."""
-    import json
-
-    return text if text and all(c.isalnum() or c in "-/." for c in text) and text[0].isalpha() else json.dumps(text, ensure_ascii=False)
+    if is_slug(tenant) and (path.exists() or path.is_symlink()):
+        raise EnvironmentProblemError(f"{file} exists already. Change it with `rowhouse set {tenant}`, or choose another id.")
+    wishes = assignments_in(more or ())
+    owner: Value = {"name": name, "email": email} if name else {"email": email}
+    text = block("owner", owner, "", "\n") + block("plan", plan, "", "\n")
+    text = assigned(Source(tenant, show(file)[1:-1], text), wishes)
+    change = checked(root, tenant, None, text)
+    carry_out(change, dry_run=dry_run, as_json=as_json, says=f"{file} written. `rowhouse preview` shows what it will make.")

@@ -30,7 +30,7 @@ from rowhouse.spec.problem import Problem
 from rowhouse.spec.slug import show
 from rowhouse.spec.source import Source, bad_character
 
-__all__ = ["MAX_DEPTH", "MAX_VALUES", "Document", "Path", "parse"]
+__all__ = ["LOADER", "MAX_DEPTH", "MAX_VALUES", "Document", "Path", "is_plain_text", "parse"]
 
 MAX_DEPTH = 12
 MAX_VALUES = 20_000
@@ -49,7 +49,8 @@ _AMBIGUOUS = re.compile(
 )
 _CONSTANTS: dict[str, bool | None] = {"true": True, "false": False, "null": None, "": None}
 
-_LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+"""libyaml's, where PyYAML was built with it."""
 
 
 @dataclass(slots=True)
@@ -72,6 +73,11 @@ class Document:
         return (1, 1)
 
 
+def is_plain_text(word: str) -> bool:
+    """Whether a word without quotes is text to every reader of YAML: no number, date, constant or merge key."""
+    return word not in _CONSTANTS and _AMBIGUOUS.fullmatch(word) is None
+
+
 class _Refused(Exception):  # noqa: N818 - it never leaves this module
     """The document breaks a rule at a mark, and nothing after it can be believed."""
 
@@ -86,7 +92,7 @@ def parse(source: Source) -> tuple[Document | None, list[Problem]]:
     Where there is one beside problems, the values at their places are stand-ins, and complaints about those values say nothing new.
     """
     document = Document(source, {})
-    loader = _LOADER(source.text)
+    loader = LOADER(source.text)
     builder = _Builder(loader, document)
     try:
         builder.build()
@@ -197,7 +203,7 @@ class _Builder:
         if not event.style:
             if text == "<<":
                 self._note(mark, "yaml.alias", "`<<` merges another mapping. Merge keys are refused. Write the keys out.")
-            elif text in _CONSTANTS or _AMBIGUOUS.fullmatch(text):
+            elif not is_plain_text(text):
                 self._note(mark, "yaml.key", f"key {show(text)} is not plain text to every YAML reader. Put it in quotes.")
         self._refuse_characters(event, text)
         return text

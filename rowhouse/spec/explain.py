@@ -20,7 +20,7 @@ from rowhouse.spec.problem import Problem, did_you_mean, listed, nearest
 from rowhouse.spec.rules import RULES
 from rowhouse.spec.slug import show
 
-__all__ = ["plain_annotation", "validated"]
+__all__ = ["dotted", "plain_annotation", "unknown_key", "validated"]
 
 M = TypeVar("M", bound=BaseModel)
 
@@ -56,18 +56,9 @@ def _problem(model: type[BaseModel], document: Document, details: ErrorDetails) 
     kind = details["type"]
     on_key = details["loc"][-1:] == ("[key]",)
     path = tuple(part for part in details["loc"] if part != "[key]")
-    name = _dotted(path)
+    name = dotted(path)
     if kind == "extra_forbidden":
-        key = str(path[-1])
-        allowed = _keys_at(model, path[:-1])
-        place = document.at(path, key=True)
-        inside = f" in {_dotted(path[:-1])}" if path[:-1] else ""
-        return _at(
-            document,
-            place,
-            "spec.unknown-key",
-            f"unknown key {show(key)}{inside}. {did_you_mean(key, allowed)}Keys: {listed(allowed)}. Rename or delete it.",
-        )
+        return _at(document, document.at(path, key=True), "spec.unknown-key", unknown_key(model, path))
     if kind == "missing":
         place = document.at(path[:-1], key=True)
         hint = _description(model, path)
@@ -77,6 +68,13 @@ def _problem(model: type[BaseModel], document: Document, details: ErrorDetails) 
     if kind in RULES:
         return _at(document, place, kind, prefix + details["msg"])
     return _at(document, place, "spec.value", prefix + _value_message(details, path))
+
+
+def unknown_key(model: type[BaseModel], path: Sequence[str | int]) -> str:
+    """What to say of a key that the mapping above it does not have."""
+    key, allowed = str(path[-1]), _keys_at(model, path[:-1])
+    inside = f" in {dotted(path[:-1])}" if path[:-1] else ""
+    return f"unknown key {show(key)}{inside}. {did_you_mean(key, allowed)}Keys: {listed(allowed)}. Rename or delete it."
 
 
 def _value_message(details: ErrorDetails, path: Sequence[str | int]) -> str:
@@ -120,7 +118,7 @@ def _at(document: Document, place: tuple[int, int], rule: str, message: str) -> 
     return Problem(document.source.file, place[0], place[1], rule, message)
 
 
-def _dotted(path: Sequence[str | int]) -> str:
+def dotted(path: Sequence[str | int]) -> str:
     """A path as people write it: `instances.main.cpus`, `members[2]`; odd letters are escaped."""
     text = ""
     for part in path:

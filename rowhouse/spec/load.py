@@ -22,7 +22,7 @@ from rowhouse.spec.model import App, Catalog, Fleet, Plan, Tenant
 from rowhouse.spec.problem import Problem, did_you_mean, listed, only_errors, sorted_problems
 from rowhouse.spec.resolve import resolved_app, resolved_catalog, resolved_tenant
 from rowhouse.spec.slug import show
-from rowhouse.spec.source import Source, read_folder, refused_name
+from rowhouse.spec.source import Source, read_folder, refused_name, text_of
 
 __all__ = ["Memory", "check_fleet", "load_fleet", "read_fleet"]
 
@@ -79,7 +79,7 @@ def read_fleet(
 
     Args:
         root: of the project; kept in the fleet.
-        proposed: texts of tenant files, by id, that are not written yet and are checked as if they were.
+        proposed: texts of tenant files, by id, that are not written yet and are checked as if they were, in place of those that are.
         read: from a folder's name to its files, where they are not on disk below `root`.
         memory: what files said that were read before; a second fleet that shares most files with the first is read twice as quickly.
     """
@@ -134,11 +134,8 @@ def _folder(
     """Everything in one folder, files in the order of their ids; `proposed` as if it stood there too."""
     taken: _Folder[M] = _Folder()
     sources, problems = read
-    for slug, text in (proposed or {}).items():
-        file = f"{folder}/{slug}.yaml"
-        sources.append(Source(slug, file, text))
-        if refused := refused_name(file, slug):
-            problems.append(refused)
+    if proposed:
+        sources, problems = _with_proposed(folder, sources, problems, proposed)
     sources.sort(key=lambda source: source.slug)
     refused_files = {problem.file for problem in problems}
     taken.problems.extend(problems)
@@ -170,6 +167,24 @@ def _said(source: Source, model: type[BaseModel]) -> _Said:
     places = {(problem.line, problem.column) for problem in noted}
     problems = [*noted, *(problem for problem in wrong if (problem.line, problem.column) not in places)]
     return _Said(document.data, None if noted else held, problems)
+
+
+def _with_proposed(
+    folder: str, sources: list[Source], problems: list[Problem], proposed: Mapping[str, str]
+) -> tuple[list[Source], list[Problem]]:
+    """A folder's files with some in place of their older selves, held to what every file is held to."""
+    files = {slug: f"{folder}/{slug}.yaml" for slug in proposed}
+    sources = [source for source in sources if source.slug not in files]
+    problems = [problem for problem in problems if problem.file not in files.values()]
+    for slug, text in proposed.items():
+        taken = text_of(text.encode("utf-8", "surrogatepass"), slug, files[slug])
+        if isinstance(taken, Source):
+            sources.append(taken)
+        else:
+            problems.append(taken)
+        if refused := refused_name(files[slug], slug):
+            problems.append(refused)
+    return sources, problems
 
 
 def _unknown_in_tenant(

@@ -54,6 +54,31 @@ def test_a_good_new_tenant_is_written(root: Path):
     assert run("check").stdout == "2 tenants with 2 instances, 1 catalog, 1 app: all well\n"
 
 
+def test_a_new_tenant_is_given_everything_at_once(root: Path):
+    given = ("members=mo@maple.example,@maple.example", "instances.main.memory_mb=512", "env.MODE=on", "secrets.KEY=env:MAPLE_KEY")
+    words = [word for each in given for word in ("--set", each)]
+    ran = run("new", "maple", "--plan", "aether/pro", "--email", "mo@maple.example", "--name", "Maple: Works", *words)
+    assert ran.exit_code == 0
+    assert (root / "tenants" / "maple.yaml").read_text() == (
+        'owner: {name: "Maple: Works", email: mo@maple.example}\nplan: aether/pro\nmembers: [mo@maple.example, "@maple.example"]\n'
+        'instances:\n  main: {memory_mb: 512}\nenv:\n  MODE: "on"\nsecrets:\n  KEY: env:MAPLE_KEY\n'
+    )
+
+
+def test_an_id_that_differs_from_another_in_letters_case_alone_is_refused(root: Path):
+    ran = run("new", "Acme", "--plan", "aether/pro", "--email", "mo@maple.example")
+    assert (ran.exit_code, "'Acme' cannot be an id: it has upper-case letters" in ran.stderr) == (2, True)
+    assert [path.name for path in (root / "tenants").iterdir()] == ["acme.yaml"]
+
+
+def test_a_dry_run_of_a_new_tenant_writes_nothing(root: Path):
+    ran = run("new", "maple", "--plan", "aether/pro", "--email", "mo@maple.example", "--dry-run", "--json")
+    told = json.loads(ran.stdout)
+    assert (ran.exit_code, told["before"], told["written"]) == (0, None, False)
+    assert told["after"] == "owner: {email: mo@maple.example}\nplan: aether/pro\n"
+    assert [path.name for path in (root / "tenants").iterdir()] == ["acme.yaml"]
+
+
 def test_check_counts_wrong_files_too_and_says_how_many_are_wrong(root: Path):
     (root / "tenants" / "oak.yaml").write_text("owner: {email: mo@maple.example}\nplan: aether/prro\nmemebrs: []\n")
     ran = run("check")

@@ -208,7 +208,7 @@ def test_any_value_is_read_or_has_a_problem(text):
 )
 def test_a_python_without_libyaml_reads_the_same(text, monkeypatch):
     with_libyaml, problems = read(text)
-    monkeypatch.setattr("rowhouse.spec.document._LOADER", yaml.SafeLoader)
+    monkeypatch.setattr("rowhouse.spec.document.LOADER", yaml.SafeLoader)
     without, other_problems = read(text)
     assert (without and without.data) == (with_libyaml and with_libyaml.data)
     assert [(problem.rule, problem.line) for problem in other_problems] == [(problem.rule, problem.line) for problem in problems]

@@ -11,7 +11,7 @@ ROOT = Path(__file__).resolve().parents[2]
 FILES = sorted((ROOT / "rowhouse" / "spec").rglob("*.py"))
 
 ALLOWED_IMPORTS = {
-    "__future__", "argparse", "base64", "collections", "dataclasses", "datetime", "decimal", "difflib", "fractions", "hashlib", "itertools", "json", "os",
+    "__future__", "argparse", "base64", "bisect", "collections", "copy", "dataclasses", "datetime", "decimal", "difflib", "fractions", "hashlib", "itertools", "json", "os",
     "pathlib", "pydantic", "pydantic_core", "re", "rowhouse", "stat", "sys", "types", "typing", "unicodedata", "yaml",
 }  # fmt: skip
 
