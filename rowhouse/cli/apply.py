@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import os
 import sys
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Protocol
 
@@ -29,6 +29,14 @@ EngineOption = Annotated[
 ]
 StackOption = Annotated[str, typer.Option("--stack", "-s", help="The cell.", envvar="ROWHOUSE_STACK")]
 YesOption = Annotated[bool, typer.Option("--yes", "-y", help="Apply without asking.")]
+ReviewedOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--reviewed",
+        metavar="BASE..HEAD",
+        help="Do only what this reviewed range of commits does; a tenant whose change is another stays as it is. May be repeated.",
+    ),
+]
 RefreshOption = Annotated[bool, typer.Option("--refresh", help="Read every object at the vendors before comparing.")]
 
 
@@ -43,7 +51,9 @@ class Driver(Protocol):
     adopts: bool
 
     async def preview(self, teller: Teller, *, refresh: bool = False) -> Outcome: ...
-    async def up(self, teller: Teller, review: object = None, *, refresh: bool = False) -> Outcome: ...
+    async def up(
+        self, teller: Teller, review: object = None, *, refresh: bool = False, held: Mapping[str, str] | None = None
+    ) -> Outcome: ...
     async def refresh(self, teller: Teller) -> Outcome: ...
     async def destroy(self, teller: Teller, review: object = None, *, delete_data: bool = False) -> Outcome: ...
     async def export(self) -> dict[str, object]: ...
@@ -140,10 +150,12 @@ def up(
     engine: EngineOption = "auto",
     yes: YesOption = False,
     refresh: RefreshOption = False,
+    reviewed: ReviewedOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Make it so: show the preview, ask, apply."""
     where, driver, state, words = prepared(stack, engine)
+    ranges = _ranges(where, reviewed or [])
 
     async def work(teller: Teller) -> tuple[Outcome, list[Leftover]]:
         async with _sweeping(where, driver, stack, state, teller) as sweep:
@@ -152,11 +164,42 @@ def up(
             review = await _swept_after(
                 _asker(teller, "Apply these changes?", "applying", sweep.found, words), driver, sweep, teller, asks=not yes
             )
-            return words(await driver.up(teller, review, refresh=refresh)), sweep.removed
+            held = await _held(where, driver, stack, ranges, teller, refresh=refresh) if ranges else {}
+            return words(await driver.up(teller, review, refresh=refresh, held=held)), sweep.removed
 
     with Teller(prose, "applying" if yes else "previewing", quiet=as_json) as teller:
         outcome, removed = asyncio.run(work(teller))
     _finish(outcome, as_json=as_json, done=not outcome.declined, leftovers=removed)
+
+
+def _ranges(where: Surroundings, reviewed: Sequence[str]) -> list[tuple[str, str]]:
+    """The commits of reviewed ranges. Raises: CommitsError."""
+    if not reviewed:
+        return []
+    from rowhouse.review.commits import Commits
+
+    commits = Commits(where.root)
+    return [commits.range_of(text) for text in reviewed]
+
+
+async def _held(
+    where: Surroundings, driver: Driver, stack: str, ranges: Sequence[tuple[str, str]], teller: Teller, *, refresh: bool
+) -> dict[str, str]:
+    """URNs of tenants whose change is not the one that was reviewed, to the reason; they stay as they were last applied.
+
+    Raises: EnvironmentProblemError where what all tenants share differs: then nothing is applied.
+    """
+    from rowhouse.review.approved import approved_in, held_urns, unapproved
+
+    approved = await approved_in(where.root, ranges, stack)
+    preview = await driver.preview(teller, refresh=refresh)
+    reasons = unapproved(preview, approved)
+    if shared := reasons.pop("", ""):
+        raise EnvironmentProblemError(
+            f"cell {stack}: {shared}, and all its tenants stand on it; nothing was applied. Look at `rowhouse preview`: either the objects were "
+            "changed by hand (`rowhouse refresh`), or another change is not applied yet. Then review again."
+        )
+    return held_urns(preview, {tenant: f"left as it was last applied: {why}. Review the change again." for tenant, why in reasons.items()})
 
 
 @handled

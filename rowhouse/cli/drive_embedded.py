@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -39,10 +39,12 @@ class EmbeddedDriver:
         with _worded():
             return outcome_of(await engine.preview(self.project, self.stack, self._options(refresh=refresh), teller.on_engine_event))
 
-    async def up(self, teller: Teller, review: Review | None = None, *, refresh: bool = False) -> Outcome:
-        """Apply; `review` is shown the preview first and may decline."""
+    async def up(
+        self, teller: Teller, review: Review | None = None, *, refresh: bool = False, held: Mapping[str, str] | None = None
+    ) -> Outcome:
+        """Apply; `review` is shown the preview first and may decline. `held`: URNs that stay as they are, with their children, to why."""
         asked = (lambda plan: review(outcome_of(plan))) if review else None
-        options = self._options(review=asked, refresh=refresh)
+        options = self._options(review=asked, refresh=refresh, held=dict(held or {}))
         with _worded():
             return outcome_of(await engine.up(self.project, self.stack, options, teller.on_engine_event))
 

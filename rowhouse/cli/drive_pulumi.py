@@ -68,8 +68,10 @@ class PulumiDriver:
         async with blank_stack(self.root, project, self.stack, self.env) as (env, arguments):
             return await self._planned_around_failures(teller, "preview", "--json", *arguments, env=env)
 
-    async def up(self, teller: Teller, review: Review | None = None, *, refresh: bool = False) -> Outcome:
-        """Apply; `review` is shown the preview first and may decline."""
+    async def up(
+        self, teller: Teller, review: Review | None = None, *, refresh: bool = False, held: Mapping[str, str] | None = None
+    ) -> Outcome:
+        """Apply; `review` is shown the preview first and may decline. `held`: URNs that stay as they are, with their children, to why."""
         if review is not None:
             planned = await self.preview(teller, refresh=refresh)
             # What is refused of one tenant keeps nobody from asking about the others.
@@ -80,7 +82,24 @@ class PulumiDriver:
         if (await self.export())["deployment"].get("pending_operations"):
             await self.settled(teller)
         await self._make_stack()
-        return await self._up_around_failures(teller, "up", "--continue-on-error", *(["--refresh"] if refresh else []))
+        outcome = await self._up_around_failures(
+            teller, "up", "--continue-on-error", *(["--refresh"] if refresh else []), *self._around(held)
+        )
+        outcome.failures += [Failed(urn, why) for urn, why in (held or {}).items()]
+        return outcome
+
+    def _around(self, held: Mapping[str, str] | None) -> list[str]:
+        """The CLI's words for leaving held resources as they are, and all that was made under them."""
+        if not held:
+            return []
+        kept = set(held)
+        for urn in self._parents:
+            above = urn
+            while above and above not in held:
+                above = self._parents.get(above, "")
+            if above:
+                kept.add(urn)
+        return _without(kept)
 
     async def _up_around_failures(self, teller: Teller, *args: str) -> Outcome:
         """Apply; where the CLI stops for one bad resource, go on without it and what depends on it.
@@ -309,12 +328,17 @@ def _add(
     if op not in CHANGING:
         outcome.unchanged += op == "same"
         return
+    outcome.foresee(op, urn, _with_hidden_inputs(old), _with_hidden_inputs(new))
     kinds = {}
     for path, entry in (detailed or {}).items():
         kind = str(entry.get("kind", entry.get("diffKind", "update"))).removesuffix("-replace")
         kinds[path] = kind if kind in _KINDS else "update"
     diff = difference(kinds, kinds, _hidden(old.get("inputs") or {}), _hidden(new.get("inputs") or {})) if old and new else ()
     outcome.changes.append(Change(op, urn, type_, outcome.parents[urn], diff))
+
+
+def _with_hidden_inputs(state: dict[str, Any]) -> dict[str, Any]:
+    return {**state, "inputs": _hidden(state.get("inputs") or {})} if state else {}
 
 
 def _hidden(value: Any) -> Any:

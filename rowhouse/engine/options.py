@@ -40,6 +40,8 @@ class Options:
     offline: bool = False
     """Of a preview: ask nobody anything. Functions have no answer, secrets of the stack file stay closed, and an input that only an object
     could tell is taken to be as it was. For `foresee`."""
+    held: Mapping[str, str] = field(default_factory=dict)
+    """URNs of resources that stay as they are, with all that belongs to them or stands on them; to the reason, told as a failure."""
     organization: str = "organization"
     """As the CLI's file backend names it."""
     targets: tuple[str, ...] = ()

@@ -55,6 +55,9 @@ class Planner:
             return Outcome(urn, None)
         self.seen.add(urn)
         run.parents[urn] = parent
+        if urn in run.options.held:
+            run.fail(urn, run.options.held[urn])
+            return Outcome(urn, None)
         old = self._old(urn, goal, parent)
         if urn in self._was and old is not None:
             await run.commit(put=[(urn, old)], drop=[self._was[urn]])

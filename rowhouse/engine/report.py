@@ -84,6 +84,7 @@ def shown(state: State | None) -> dict[str, Any] | None:
         "parent": state.parent,
         "provider": state.provider,
         "dependencies": state.dependencies,
+        "propertyDependencies": state.property_dependencies,
         "protect": state.protect,
         "deletedWith": state.deleted_with,
         "retainOnDelete": state.retain_on_delete,

@@ -8,10 +8,12 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-__all__ = ["CHANGING", "Change", "Failed", "Outcome", "Row", "difference", "inside", "is_component", "tenant_of"]
+__all__ = ["CHANGING", "Change", "Failed", "Outcome", "Row", "Step", "difference", "inside", "is_component", "tenant_of"]
 
 CHANGING = frozenset({"create", "update", "delete", "replace", "create-replacement", "delete-replaced", "import", "discard"})
 _ORDER = {"delete": 0, "discard": 0, "replace": 1, "create-replacement": 1, "delete-replaced": 1, "update": 2, "import": 3, "create": 4}
+_ONE_STEP = {"create-replacement": "replace", "delete-replaced": "replace", "discard": "delete"}
+_COMPONENTS = ("rowhouse:index:", "pulumi:")
 _TENANT_TYPE = "rowhouse:index:Tenant"
 _MISSING = object()
 
@@ -51,6 +53,21 @@ class Change:
         return (_ORDER.get(self.op, 9), self.type, self.name)
 
 
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One resource's change with all its inputs, for whoever compares what was foreseen with what is about to be done."""
+
+    op: str
+    """`create`, `update`, `replace`, `delete`, `import`; the parts of a replacement are one."""
+    urn: str
+    type: str
+    before: Mapping[str, Any] | None
+    """Inputs; secrets as `[secret]`."""
+    after: Mapping[str, Any] | None
+    comes_from: Mapping[str, Iterable[str]] = field(default_factory=dict)
+    """Property to the URNs of the resources that its value is an output of, after the step."""
+
+
 @dataclass(frozen=True)
 class Failed:
     """A resource, or with an empty URN the run, that did not work."""
@@ -69,6 +86,8 @@ class Outcome:
 
     changes: list[Change] = field(default_factory=list)
     """Steps that change something."""
+    steps: dict[str, Step] = field(default_factory=dict, repr=False)
+    """URN to the same with all inputs, of a preview; components are left out."""
     parents: dict[str, str] = field(default_factory=dict)
     """URN to the URN of its parent, of every resource seen."""
     failures: list[Failed] = field(default_factory=list)
@@ -81,6 +100,16 @@ class Outcome:
     def ok(self) -> bool:
         """Whether everything worked."""
         return not self.failures
+
+    def foresee(self, op: str, urn: str, old: Mapping[str, Any] | None, new: Mapping[str, Any] | None) -> None:
+        """Keep one step of a preview, from the resource as it is and as it would be, in Pulumi's own keys."""
+        kind = str((new or old or {}).get("type") or "")
+        name = _ONE_STEP.get(op, op)
+        if kind.startswith(_COMPONENTS) or (name == "delete" and urn in self.steps):  # the second: the last part of a replacement
+            return
+        before, after = (None if side is None else dict(side.get("inputs") or {}) for side in (old, new))
+        sources = {key: urns for key, urns in ((new or {}).get("propertyDependencies") or {}).items() if urns}
+        self.steps[urn] = Step(name, urn, kind, before, None if name == "delete" else after, sources)
 
     def by_tenant(self) -> dict[str, list[Change]]:
         """Changes grouped by tenant; what all tenants share stands under the empty name."""

@@ -17,6 +17,7 @@ def outcome_of(result: engine.Result) -> Outcome:
         if step.op not in CHANGING:
             outcome.unchanged += step.op == "same"
             continue
+        outcome.foresee(step.op, step.urn, step.old, step.new)
         kinds = {path: str(entry.get("kind", "update")) for path, entry in step.detailed_diff.items()}
         diff = difference(step.detailed_diff or step.reasons, kinds, old.get("inputs", {}), new.get("inputs", {})) if old and new else ()
         outcome.changes.append(Change(step.op, step.urn, step.type, outcome.parents[step.urn], diff))

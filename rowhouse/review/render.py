@@ -9,10 +9,11 @@ from __future__ import annotations
 
 import asyncio
 import os
+import shutil
 import sys
 import tempfile
 from collections.abc import Iterable, Mapping, Sequence
-from contextlib import AbstractAsyncContextManager, nullcontext
+from contextlib import AbstractAsyncContextManager, nullcontext, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
@@ -21,7 +22,6 @@ from rowhouse import engine
 from rowhouse.errors import RowhouseError
 from rowhouse.review.changes import Outcome
 from rowhouse.review.commits import Commits
-from rowhouse.review.digests import Step, steps_of
 from rowhouse.review.outcomes import outcome_of
 
 __all__ = ["CellWork", "RenderError", "Rendered", "Side", "render", "warm_parent"]
@@ -67,13 +67,21 @@ class Rendered:
     outcome: Outcome
     before: list[engine.State] = field(default_factory=list, repr=False)
     after: list[engine.State] = field(default_factory=list, repr=False)
-    steps: list[Step] = field(default_factory=list, repr=False)
 
 
 async def render(
-    commits: Commits, base: str, before: Side, after: Side, work: Sequence[CellWork], nursery: engine.Nursery | None = None
+    commits: Commits,
+    base: str,
+    before: Side,
+    after: Side,
+    work: Sequence[CellWork],
+    nursery: engine.Nursery | None = None,
+    *,
+    code_after: str | None = None,
 ) -> list[Rendered]:
     """What the base's program makes of the tenants of `work`, before and after, cell by cell.
+
+    Args: code_after: the commit whose program makes the second side, where it is one that may run; default: the base's.
 
     A cell that has no stack file on one side is empty there. Raises: RenderError, CommitsError.
     """
@@ -81,10 +89,6 @@ async def render(
         root = Path(name)
         _lay_out_code(commits, base, root)
         options = engine.Options(env=_environment(root), nursery=nursery)
-        try:
-            project = engine.load_project(root)
-        except engine.EngineError as error:
-            raise RenderError(f"the project at {base[:12]} cannot be rendered: {error}") from error
         turns = asyncio.Semaphore(_AT_ONCE)
 
         async def foresee(one: CellWork, side: Side, start: list[engine.State]) -> tuple[engine.Result, list[engine.State]]:
@@ -92,7 +96,7 @@ async def render(
                 return engine.Result(dry_run=True), []
             async with turns:
                 try:
-                    return await engine.foresee(project, one.cell, options, start)
+                    return await engine.foresee(engine.load_project(root), one.cell, options, start)
                 except engine.EngineError as error:
                     raise RenderError(f"cell {one.cell} cannot be rendered: {error}") from error
 
@@ -101,12 +105,11 @@ async def render(
         for one, (result, _) in zip(work, made, strict=True):
             if failed := [failure.message for failure in result.failures if not failure.skipped]:
                 raise RenderError(f"cell {one.cell} cannot be rendered as it is before the change: {failed[0]}")
+        if code_after not in {None, base}:
+            _lay_out_code(commits, str(code_after), root)
         _lay_out_data(root, after, frozenset().union(*(one.tenants for one in work)))
         ended = await asyncio.gather(*(foresee(one, after, states) for one, (_, states) in zip(work, made, strict=True)))
-        return [
-            Rendered(one.cell, outcome_of(result), old, new, steps_of(result))
-            for one, (_, old), (result, new) in zip(work, made, ended, strict=True)
-        ]
+        return [Rendered(one.cell, outcome_of(result), old, new) for one, (_, old), (result, new) in zip(work, made, ended, strict=True)]
 
 
 def warm_parent() -> AbstractAsyncContextManager[engine.Nursery | None]:
@@ -132,7 +135,9 @@ def _environment(root: Path) -> dict[str, str]:
 
 
 def _lay_out_code(commits: Commits, base: str, root: Path) -> None:
-    """The program of a commit, regular files alone."""
+    """The program of a commit, regular files alone, in place of any other."""
+    for name in _CODE[1:]:
+        shutil.rmtree(root / name, ignore_errors=True)
     kept = [entry for entry in commits.kept(base, *_CODE) if entry.mode in {"100644", "100755"}]
     contents = commits.blobs((entry.blob for entry in kept), most=1 << 26)
     for entry in kept:
@@ -142,7 +147,8 @@ def _lay_out_code(commits: Commits, base: str, root: Path) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(contents[entry.blob])
         path.chmod(0o700 if entry.mode == "100755" else 0o600)
-    (root / ".venv").symlink_to(sys.prefix)
+    with suppress(FileExistsError):
+        (root / ".venv").symlink_to(sys.prefix)
 
 
 def _lay_out_data(root: Path, side: Side, tenants: Iterable[str]) -> None:

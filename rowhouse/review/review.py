@@ -13,30 +13,26 @@ import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Final
-
-import yaml
+from typing import Any
 
 from rowhouse.errors import SpecError
 from rowhouse.review import objections as objecting
-from rowhouse.review.affected import CATALOG_CELL, Affected, affected
-from rowhouse.review.changes import Change, Outcome, tenant_of
-from rowhouse.review.commits import Changed, Commits, Folders
-from rowhouse.review.digests import Step, digest_of, digests_by_tenant
+from rowhouse.review.affected import CATALOG_CELL, Affected
+from rowhouse.review.changes import Change, Outcome, Step, tenant_of
+from rowhouse.review.commits import Changed, Commits
+from rowhouse.review.digests import digest_of, digests_by_tenant
 from rowhouse.review.objections import Objection
-from rowhouse.review.render import CellWork, Rendered, Side, render, warm_parent
+from rowhouse.review.render import CellWork, Rendered, render, warm_parent
 from rowhouse.review.resources import resources_of
 from rowhouse.review.shapes import Shape, shapes_of
+from rowhouse.review.sides import Sides
 from rowhouse.spec.guardrails import FILE as LIMITS_FILE
 from rowhouse.spec.guardrails import Guardrails, guardrails_in
-from rowhouse.spec.load import Memory, read_fleet
 from rowhouse.spec.model import Fleet
 from rowhouse.spec.policy import Facts, Rule, Violation, violations_of
 from rowhouse.spec.problem import Problem, only_errors
 
 __all__ = ["Review", "Told", "review_range"]
-
-_STACKS: Final = "stacks"
 
 
 @dataclass(frozen=True, slots=True)
@@ -197,18 +193,17 @@ async def _review(
 ) -> Review:
     started = time.monotonic()
     base, head = commits.commit(base), commits.commit(head)
-    changed = commits.changed(base, head)
     limits = _limits(commits, base)
     async with warm_parent() as nursery:  # what the program imports is imported while the files are read
         progress("reading files")
-        sides = await asyncio.to_thread(_Sides, commits, base, head)
-        found = affected(sides.before, sides.after, changed)
+        sides = await asyncio.to_thread(Sides, commits, base, head)
+        found = sides.affected()
         review = Review(base, head, found, limits, labels, rules=rules)
         review.problems = sides.problems
         review.objections = [
             *objecting.leaving(found),
             *objecting.lost_data(sides.after, found),
-            *objecting.of_other_paths(found, _links(changed)),
+            *objecting.of_other_paths(found, _links(sides.changed)),
             *objecting.lost_stacks(sides.after, sides.stacks_after),
         ]
         if not only_errors(sides.problems):
@@ -224,54 +219,6 @@ async def _review(
     review.objections = sorted(set(review.objections))
     review.seconds = time.monotonic() - started
     return review
-
-
-class _Sides:
-    """The files before and after, read once each."""
-
-    def __init__(self, commits: Commits, base: str, head: str) -> None:
-        memory: Memory = {}
-        self._folders = [commits.reader(base), commits.reader(head)]
-        (self.before, old), (self.after, new) = (read_fleet(commits.root, read=folders, memory=memory) for folders in self._folders)
-        known = {(problem.file, problem.rule, problem.message) for problem in old}
-        self.problems = [p for p in new if p.severity == "error" or (p.file, p.rule, p.message) not in known]
-        self._stacks = [_stack_files(commits, commit) for commit in (base, head)]
-
-    @property
-    def stacks_after(self) -> Mapping[str, bytes]:
-        """The stack files after the change."""
-        return self._stacks[1]
-
-    def side(self, number: int) -> Side:
-        """0: before; 1: after."""
-        folders, fleet = self._folders[number], (self.before, self.after)[number]
-        return Side(
-            plans=_chosen(folders, "plans", (catalog.id for catalog in fleet.catalogs)),
-            apps=_chosen(folders, "apps", (app.id for app in fleet.apps)),
-            stacks=self._stacks[number],
-            tenants={name.removesuffix(".yaml"): text for name, text in folders.texts("tenants").items()},
-        )
-
-    def zone(self, cell: str, number: int) -> str:
-        """The zone of a cell; empty where its settings have none."""
-        try:
-            loaded = yaml.safe_load(self._stacks[number].get(f"Pulumi.{cell}.yaml", b"")) or {}
-            return str((loaded.get("config") or {}).get("account:zone") or "")
-        except (yaml.YAMLError, AttributeError, UnicodeDecodeError):
-            return ""
-
-
-def _chosen(folders: Folders, folder: str, slugs: Iterable[str]) -> dict[str, bytes]:
-    texts = folders.texts(folder)
-    return {f"{slug}.yaml": texts[f"{slug}.yaml"] for slug in slugs}
-
-
-def _stack_files(commits: Commits, commit: str) -> dict[str, bytes]:
-    kept = [one for one in commits.kept(commit, _STACKS) if one.mode in {"100644", "100755"}]
-    files = {one.path.removeprefix(f"{_STACKS}/"): one.blob for one in kept}
-    wanted = {name: blob for name, blob in files.items() if name.startswith("Pulumi.") and name.endswith(".yaml") and "/" not in name}
-    contents = commits.blobs(wanted.values())
-    return {name: contents[blob] for name, blob in wanted.items() if blob in contents}
 
 
 def _limits(commits: Commits, base: str) -> Guardrails:
@@ -310,9 +257,9 @@ def _tell(review: Review, shapes: Sequence[Shape], rendered: Sequence[Rendered])
         if shared := groups.pop("", []):
             review.shared[cell.cell] = shared
         changes |= groups
-        for step in cell.steps:
+        for step in outcome.steps.values():
             steps.setdefault(tenant_of(step.urn, outcome.parents), []).append(step)
-        of_cell = digests_by_tenant(cell.steps, outcome.parents)
+        of_cell = digests_by_tenant(outcome.steps.values(), outcome.parents)
         if "" in of_cell:
             review.digests[f"cell/{cell.cell}"] = of_cell.pop("")
         review.digests |= of_cell
@@ -331,7 +278,7 @@ def _tell(review: Review, shapes: Sequence[Shape], rendered: Sequence[Rendered])
             review.objections.append(Objection("review.can-be-made", tenant, failure.message))
 
 
-def _judge(review: Review, rendered: Sequence[Rendered], sides: _Sides) -> None:
+def _judge(review: Review, rendered: Sequence[Rendered], sides: Sides) -> None:
     """Hold what would be against the project's policies, and tell what is new from what was so before."""
     for cell in rendered:
         found: list[list[Violation]] = []

@@ -13,7 +13,7 @@ from rowhouse import engine
 from rowhouse.review.affected import affected
 from rowhouse.review.changes import tenant_of
 from rowhouse.review.commits import Changed
-from rowhouse.review.digests import digest_of, steps_of
+from rowhouse.review.digests import digest_of
 from rowhouse.review.objections import interruption
 from rowhouse.review.outcomes import outcome_of
 from rowhouse.review.render import _environment
@@ -102,7 +102,7 @@ def test_exactly_those_are_affected_who_are_rendered_differently(world: World, w
         return
     # One tenant of a shape speaks for all of it: the same steps, under other names, and the same interruption.
     groups = outcome.by_tenant()
-    steps = {tenant: [step for step in steps_of(result) if tenant_of(step.urn, outcome.parents) == tenant] for tenant in touched}
+    steps = {tenant: [step for step in outcome.steps.values() if tenant_of(step.urn, outcome.parents) == tenant] for tenant in touched}
     for shape in shapes_of(found):
         told = {
             (

@@ -1,0 +1,70 @@
+"""The files of two commits as fleets, and as what is rendered of them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Final
+
+import yaml
+
+from rowhouse.review.affected import Affected, affected
+from rowhouse.review.commits import Commits, Folders
+from rowhouse.review.render import Side
+from rowhouse.spec.load import Memory, read_fleet
+
+__all__ = ["Sides"]
+
+_STACKS: Final = "stacks"
+
+
+class Sides:
+    """The files before and after, read once each."""
+
+    def __init__(self, commits: Commits, base: str, head: str) -> None:
+        memory: Memory = {}
+        self._folders = [commits.reader(base), commits.reader(head)]
+        (self.before, old), (self.after, new) = (read_fleet(commits.root, read=folders, memory=memory) for folders in self._folders)
+        known = {(problem.file, problem.rule, problem.message) for problem in old}
+        self.problems = [p for p in new if p.severity == "error" or (p.file, p.rule, p.message) not in known]
+        self._stacks = [_stack_files(commits, commit) for commit in (base, head)]
+        self.changed = commits.changed(base, head)
+
+    def affected(self) -> Affected:
+        """Who can change."""
+        return affected(self.before, self.after, self.changed)
+
+    @property
+    def stacks_after(self) -> Mapping[str, bytes]:
+        """The stack files after the change."""
+        return self._stacks[1]
+
+    def side(self, number: int) -> Side:
+        """0: before; 1: after."""
+        folders, fleet = self._folders[number], (self.before, self.after)[number]
+        return Side(
+            plans=_chosen(folders, "plans", (catalog.id for catalog in fleet.catalogs)),
+            apps=_chosen(folders, "apps", (app.id for app in fleet.apps)),
+            stacks=self._stacks[number],
+            tenants={name.removesuffix(".yaml"): text for name, text in folders.texts("tenants").items()},
+        )
+
+    def zone(self, cell: str, number: int) -> str:
+        """The zone of a cell; empty where its settings have none."""
+        try:
+            loaded = yaml.safe_load(self._stacks[number].get(f"Pulumi.{cell}.yaml", b"")) or {}
+            return str((loaded.get("config") or {}).get("account:zone") or "")
+        except (yaml.YAMLError, AttributeError, UnicodeDecodeError):
+            return ""
+
+
+def _chosen(folders: Folders, folder: str, slugs: Iterable[str]) -> dict[str, bytes]:
+    texts = folders.texts(folder)
+    return {f"{slug}.yaml": texts[f"{slug}.yaml"] for slug in slugs}
+
+
+def _stack_files(commits: Commits, commit: str) -> dict[str, bytes]:
+    kept = [one for one in commits.kept(commit, _STACKS) if one.mode in {"100644", "100755"}]
+    files = {one.path.removeprefix(f"{_STACKS}/"): one.blob for one in kept}
+    wanted = {name: blob for name, blob in files.items() if name.startswith("Pulumi.") and name.endswith(".yaml") and "/" not in name}
+    contents = commits.blobs(wanted.values())
+    return {name: contents[blob] for name, blob in wanted.items() if blob in contents}
