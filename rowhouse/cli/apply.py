@@ -196,8 +196,8 @@ async def _held(
     reasons = unapproved(preview, approved)
     if shared := reasons.pop("", ""):
         raise EnvironmentProblemError(
-            f"cell {stack}: {shared}, and all its tenants stand on it; nothing was applied. Look at `rowhouse preview`: either the objects were "
-            "changed by hand (`rowhouse refresh`), or another change is not applied yet. Then review again."
+            f"cell {stack}: {shared}, and all its tenants stand on it; nothing was applied. Look at `rowhouse preview`: "
+            "either the objects were changed by hand (`rowhouse refresh`), or another change is not applied yet. Then review again."
         )
     return held_urns(preview, {tenant: f"left as it was last applied: {why}. Review the change again." for tenant, why in reasons.items()})
 
