@@ -64,7 +64,8 @@ def vendor_use(connection: duckdb.DuckDBPyConnection, period: Window, sources: i
     Args: sources: how many each pass hears. logins: the table in which they stand, where `entries` has those of some tenants only.
     """
     machines = [
-        MachineTime(row[0], row[1] or "", "fly", *row[2:6], int(row[6]), int(row[7])) for row in connection.execute(_SIZES).fetchall()
+        MachineTime(tenant, instance or "", "fly", region, kind, cpus, memory_mb, int(ran), int(stopped))
+        for tenant, instance, region, kind, cpus, memory_mb, ran, stopped in connection.execute(_SIZES).fetchall()
     ]
     disks = [
         DiskTime(tenant, instance or "", "fly", int(gb_ms), min(int(ms), period.length))
