@@ -62,7 +62,7 @@ def guessed(mine: Tenant, other: Tenant | None, month: Month | None, means: Mapp
     if is_leaving(mine):
         use.notes = [ENDS]
         return use
-    use.notes.append("no counts and no GB used")
+    use.notes.append("assumed: nothing is counted and no GB are used")
     running = sum(machine.ran_ms for machine in use.machines)
     longest = max((machine.ran_ms for machine in use.machines), default=0)
     segment = SegmentUsage(
@@ -115,9 +115,9 @@ def _add(use: Use, mine: Tenant, other: Tenant | None, instance: Instance, means
 def _ran(mine: Tenant, other: Tenant | None, length: int, means: Mapping[str, Mean]) -> tuple[int, str]:
     """How long one instance runs and why that is taken. The same on both sides, unless the lifecycle or the state is another."""
     if not mine.is_active:
-        return 0, "stopped all the time, because it is not active"
+        return 0, "assumed: stopped all the time, because it is not active"
     if mine.plan.lifecycle.autostop == "off":
-        return length, "running all the time, because nothing stops it when idle"
+        return length, "assumed: each instance runs all the time, because nothing stops it when idle"
     plans = sorted({tenant.plan.ref: tenant.plan for tenant in (mine, other) if tenant is not None}.items())
     known = [(ref, means[ref]) for ref, _ in plans if ref in means]
     if known:
@@ -126,13 +126,16 @@ def _ran(mine: Tenant, other: Tenant | None, length: int, means: Mapping[str, Me
         tenants = sum(mean.tenants for _, mean in known)
         refs = " and ".join(ref for ref, _ in known)
         who = f"{tenants} tenant{'' if tenants == 1 else 's'} of {refs} in {known[0][1].month}"
-        return ran, f"running {_hours(ran)} hours, the mean of {who}"
+        return ran, f"assumed: each instance runs {_hours(ran)} hours, the mean of {who}"
     included = [hours for _, plan in plans if (hours := _included(plan)) is not None]
     if included:
         count = max(len(by_name(mine)), len(by_name(other)), 1)
         ran = int(min(included) * HOUR_MS) // count
-        return ran, f"running {_hours(min(ran, length))} hours, which is what the plan includes"
-    return length // _SHARE, f"running {_hours(length // _SHARE)} hours, a quarter of the time, because nothing better is known"
+        return ran, f"assumed: each instance runs {_hours(min(ran, length))} hours, what the plan includes by instance"
+    return (
+        length // _SHARE,
+        f"assumed: each instance runs {_hours(length // _SHARE)} hours, a quarter of the time, because nothing better is known",
+    )
 
 
 def _included(plan: Plan) -> Decimal | None:

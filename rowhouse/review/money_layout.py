@@ -88,8 +88,8 @@ def _totals(money: Money) -> Table:
     rows: list[tuple[str, ...]] = []
     months = ", ".join(sorted({row.month for row in money.rows if row.basis == "replayed"}))
     for one in money.totals:
-        tenants = f"{max(one.tenants_before, one.tenants_after):,}"
-        how = f"replay of {months}, {tenants} tenants" if one.basis == "replayed" else f"estimate, {tenants} tenants"
+        tenants = _many(max(one.tenants_before, one.tenants_after), "tenant")
+        how = f"replay of {months}, {tenants}" if one.basis == "replayed" else f"estimate, {tenants}"
         rows += [_total(f"{name} ({how})", *values) for name, values in _sums(one, money.currency)]
     seats: tuple[Seats, Seats] = (money.seats_before, money.seats_after)
     if seats[0] != seats[1]:
@@ -97,7 +97,7 @@ def _totals(money: Money) -> Table:
         rows.append(
             (people, *(f"{one.people:,}: {shown(one.cost, money.currency)}" for one in seats), _plus(seats[1].cost - seats[0].cost))
         )
-    if money.shared is not None:
+    if money.shared:
         rows.append(_total("shared cost, of no tenant", money.shared, money.shared, money.currency))
     return Table("Money, a month", ("", "before", "after", "change"), tuple(rows))
 

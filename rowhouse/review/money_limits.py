@@ -46,7 +46,8 @@ def _met(bill: Bill, segments: Sequence[SegmentUsage]) -> dict[str, _Met]:
     found = {}
     for use in uses_of(bill, segments):
         paid = sum((line.amount for line in bill.lines if line.meter == use.meter), Decimal(0))
-        reached = use.beyond == "refuse" and use.percent is not None and use.percent >= 100
+        # Credits that are left pay for more, so that the limit is not met yet.
+        reached = use.beyond == "refuse" and (use.percent or 0) >= 100 and not bill.credits_left.get(use.meter)
         found[use.meter] = _Met(reached or use.meter in bill.refused, paid, _words(use))
     return found
 

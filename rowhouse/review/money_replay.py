@@ -148,10 +148,12 @@ def _sold(lot: Lot, mine: Tenant, other: Tenant | None, period: Window, own: She
 def _machines(mine: Tenant, other: Tenant | None, month: Month) -> Iterator[MachineTime]:
     """Each instance's running time, at the size that this side's files give it where the two sides differ."""
     here, there = by_name(mine), by_name(other or mine)
+    if _is_purged(mine, other):
+        return
     ends = is_leaving(mine) and other is not None and not is_leaving(other)
     for machine in month.machines.get(mine.id, ()):
         one, same = here.get(machine.instance), there.get(machine.instance)
-        if (one is None and same is not None) or (ends and mine.state == "purge"):
+        if one is None and same is not None:
             continue
         if one is not None and same is not None and _shape(one) != _shape(same):
             machine = _resized(machine, one)
@@ -160,12 +162,17 @@ def _machines(mine: Tenant, other: Tenant | None, month: Month) -> Iterator[Mach
 
 def _disks(mine: Tenant, other: Tenant | None, month: Month) -> Iterator[DiskTime]:
     here, there = by_name(mine), by_name(other or mine)
-    if mine.state == "purge" and other is not None and other.state != "purge":
+    if _is_purged(mine, other):
         return
     for disk in month.volumes.get(mine.id, ()):
         one, same = here.get(disk.instance), there.get(disk.instance)
         host = one.host if one is not None and same is not None and one.host != same.host else disk.host
         yield replace(disk, gb_ms=_held(disk.gb_ms, disk.ms, one, same), host=host)
+
+
+def _is_purged(mine: Tenant, other: Tenant | None) -> bool:
+    """Whether nothing is left of it on this side alone."""
+    return mine.state == "purge" and other is not None and other.state != "purge"
 
 
 def _shape(instance: Instance) -> tuple[object, ...]:

@@ -22,7 +22,7 @@ __all__ = ["code", "escaped", "markdown", "printable", "renderables"]
 _LONGEST: Final = 200
 """Characters of one text of a file; what is longer is cut off."""
 _ODD: Final = frozenset({"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"})
-_SPECIAL: Final = re.compile(r"([\\`*_{}\[\]()#~|!])")
+_SPECIAL: Final = re.compile(r"([\\`*_\[\]#~|])")
 _LINKED: Final = re.compile(r"(?i)(@|#|://|www(?=\.)|gh(?=-\d))")
 """What a comment's host makes a mention, a reference or a link of."""
 _MARKS: Final = {"block": "**Blocks the merge:** ", "warning": "**Look at:** "}
