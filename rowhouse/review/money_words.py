@@ -72,7 +72,8 @@ def escaped(text: str, *, longest: int = _LONGEST) -> str:
 
 def code(text: str) -> str:
     """A name as Markdown code, in which nothing is markup, a mention or a link; also within a table."""
-    plain = printable(text).replace("`", "'").replace("|", "\\|")
+    # In a table a backslash before a bar may or may not hide it, so there is none.
+    plain = printable(text).replace("`", "'").replace("|", "\\u007c")
     return f"`{plain.strip() or ' '}`"
 
 
