@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal
+from functools import cached_property
 from typing import Any, Final, Literal
 
 __all__ = ["Basis", "Crossing", "Judgement", "Money", "Row", "Seats", "Side", "Sum", "totals_of"]
@@ -73,7 +74,7 @@ class Crossing:
     """How much was used, and of how much."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)  # no slots: what is asked for ten times over is computed once
 class Row:
     """One tenant before and after."""
 
@@ -94,7 +95,7 @@ class Row:
         """Whether it is a customer before and after: else its bill begins or ends, and does not change."""
         return self.before is not None and self.after is not None and not self.before.leaving and not self.after.leaving
 
-    @property
+    @cached_property
     def change(self) -> Decimal | None:
         """By how much the bill changes; None where the currencies differ, or one side has no bill."""
         if self.before is None or self.after is None:
@@ -105,14 +106,14 @@ class Row:
         currency = next(iter(currencies), self.after.currency)
         return self.after.revenue.get(currency, _NONE) - self.before.revenue.get(currency, _NONE)
 
-    @property
+    @cached_property
     def share(self) -> Decimal | None:
         """The same as a share of the bill before, 0.25 for 25 % more; None where that was nothing or there is no change to tell."""
         if not self.change or self.before is None or not self.before.bill:
             return Decimal(0) if self.change == 0 else None
         return self.change / self.before.bill
 
-    @property
+    @cached_property
     def cost_change(self) -> Decimal:
         """By how much the cost changes; what is not there costs nothing."""
         return (self.after.cost if self.after else _NONE) - (self.before.cost if self.before else _NONE)

@@ -7,8 +7,10 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Final, NamedTuple, TypeVar
 
 from rowhouse.review.money_concern import Wanted
@@ -26,8 +28,8 @@ if TYPE_CHECKING:
 
 __all__ = ["Month", "SegmentDisk", "last_closed"]
 
-_MEMORY: Final = "600MB"
-"""Of DuckDB; what does not fit goes to its temporary folder."""
+_MEMORY: Final = "400MB"
+"""Of DuckDB; what does not fit goes to a temporary folder. A month of 10,000 tenants takes no longer with it than with all memory."""
 
 
 class SegmentDisk(NamedTuple):
@@ -84,9 +86,9 @@ def last_closed(
     Raises: LedgerError naming the segment that cannot be read; StoreError.
     """
     ledger = Ledger(store, cell, cache=cache)
-    connection = connect()
-    try:
-        connection.execute(f"SET memory_limit = '{_MEMORY}'")
+    with TemporaryDirectory(prefix="rowhouse-") as spilled, closing(connect()) as connection:
+        connection.execute(f"SET memory_limit = '{_MEMORY}'; SET preserve_insertion_order = false")
+        connection.execute("SET temp_directory = ?", [spilled])
         progress("reading the ledger")
         name = _closed_month(ledger, connection)
         if name is None:
@@ -99,8 +101,6 @@ def last_closed(
         vendors = vendor_use(connection, period, sources, logins=_whole_table(connection))
         machines, volumes = _by_tenant(vendors.machines), _by_tenant(vendors.disks)
         return Month(name, period, used, lots, machines, volumes, _disks(connection), vendors.people, vendors.writes, failed, covers)
-    finally:
-        connection.close()
 
 
 T = TypeVar("T", MachineTime, DiskTime)

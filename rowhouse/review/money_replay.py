@@ -116,7 +116,9 @@ def _on_plan(segment: SegmentUsage, plan: Plan, volume_gb_ms: int, notes: list[s
 
 def _volume(mine: Tenant, other: Tenant | None, segment: SegmentUsage, disks: Sequence[SegmentDisk]) -> int:
     """GB provisioned in a segment: as recorded, but for instances whose volume is another size on the two sides."""
-    here, there = by_name(mine), by_name(other or mine)
+    if other is None or mine.instances == other.instances:
+        return segment.volume_gb_ms
+    here, there = by_name(mine), by_name(other)
     if {name: one.volume_gb for name, one in here.items()} == {name: one.volume_gb for name, one in there.items()}:
         return segment.volume_gb_ms
     own = (disk for disk in disks if disk.segment == segment.segment)

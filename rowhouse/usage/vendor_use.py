@@ -79,11 +79,16 @@ def vendor_use(connection: duckdb.DuckDBPyConnection, period: Window, sources: i
 
 
 _SIZES: Final = """
-WITH sizes AS (
-    SELECT tenant, subject AS machine, coalesce(TRY_CAST(data->>'updated_at' AS BIGINT), "at") AS since,
-           max(coalesce(data->>'region', '')) AS region, max(coalesce(data->>'cpu_kind', 'shared')) AS cpu_kind,
-           max(coalesce(TRY_CAST(data->>'cpus' AS BIGINT), 1)) AS cpus, max(TRY_CAST(data->>'memory_mb' AS BIGINT)) AS memory_mb
-    FROM entries WHERE kind = 'machine' AND tenant IS NOT NULL AND subject IS NOT NULL GROUP BY 1, 2, 3
+WITH folded AS (
+    SELECT tenant, subject AS machine, CAST(data AS VARCHAR) AS text, min("at") AS first_at
+    FROM entries WHERE kind = 'machine' AND tenant IS NOT NULL AND subject IS NOT NULL
+    GROUP BY tenant, subject, CAST(data AS VARCHAR), CASE WHEN contains(CAST(data AS VARCHAR), '"updated_at"') THEN 0 ELSE "at" END
+),
+sizes AS (
+    SELECT tenant, machine, coalesce(TRY_CAST(text->>'updated_at' AS BIGINT), first_at) AS since,
+           max(coalesce(text->>'region', '')) AS region, max(coalesce(text->>'cpu_kind', 'shared')) AS cpu_kind,
+           max(coalesce(TRY_CAST(text->>'cpus' AS BIGINT), 1)) AS cpus, max(TRY_CAST(text->>'memory_mb' AS BIGINT)) AS memory_mb
+    FROM folded GROUP BY 1, 2, 3
 ),
 known AS (SELECT * FROM sizes WHERE memory_mb IS NOT NULL),
 first AS (SELECT tenant, machine, min(since) AS since FROM known GROUP BY tenant, machine),
@@ -94,7 +99,8 @@ SELECT s.tenant, s.instance, k.region, k.cpu_kind, k.cpus, k.memory_mb,
 FROM spans AS s ASOF JOIN known AS k ON s.tenant = k.tenant AND s.machine = k.machine AND s.asked >= k.since
 GROUP BY ALL ORDER BY ALL
 """
-"""Each span at the size that the machine had when it began; before the first word of it, at that first size. Only Fly's are observed."""
+"""Each span at the size that the machine had when it began; before the first word of it, at that first size. Only Fly's are observed.
+Folded by the raw text first: most polls change nothing, and only one of each kind is parsed."""
 
 _DISKS: Final = """
 SELECT tenant, instance, sum(CAST(micro_gb AS DECIMAL(38, 0)) * ms), sum(ms) FROM (
