@@ -17,8 +17,9 @@ from rowhouse.review.money_concern import changed_plans, concerned
 from rowhouse.review.money_guess import means_of
 from rowhouse.review.money_judge import judged
 from rowhouse.review.money_limits import crossings_of
-from rowhouse.review.money_model import Basis, Crossing, Money, Row, Side
+from rowhouse.review.money_model import Money
 from rowhouse.review.money_month import Month
+from rowhouse.review.money_rows import Basis, Crossing, Row, Side
 from rowhouse.review.money_seats import people_of, seats_of
 from rowhouse.review.money_side import Account, FleetSide
 from rowhouse.spec.guardrails import Guardrails

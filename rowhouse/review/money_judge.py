@@ -15,7 +15,8 @@ from decimal import Decimal
 from itertools import islice
 from typing import Final
 
-from rowhouse.review.money_model import Judgement, Row
+from rowhouse.review.money_model import Judgement
+from rowhouse.review.money_rows import Row
 from rowhouse.spec.guardrails import FILE, Guardrails
 from rowhouse.spec.money import shown
 from rowhouse.spec.slug import is_slug, show

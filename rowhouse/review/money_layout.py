@@ -12,7 +12,8 @@ from decimal import Decimal
 from typing import Final
 
 from rowhouse.review.money_judge import percent_words
-from rowhouse.review.money_model import Crossing, Money, Row, Seats, Side, Sum
+from rowhouse.review.money_model import Money, Seats, Sum
+from rowhouse.review.money_rows import Crossing, Row, Side
 from rowhouse.spec.money import shown
 
 __all__ = ["Block", "Id", "Sentence", "Table", "layout"]

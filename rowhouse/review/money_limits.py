@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 
-from rowhouse.review.money_model import Crossing
+from rowhouse.review.money_rows import Crossing
 from rowhouse.usage.limits import Use, plain, uses_of
 from rowhouse.usage.model import Bill, SegmentUsage
 

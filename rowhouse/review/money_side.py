@@ -11,9 +11,9 @@ from decimal import Decimal
 
 from rowhouse.review.money_concern import is_leaving, tenants_of
 from rowhouse.review.money_guess import Mean, guess_missing, guessed
-from rowhouse.review.money_model import Side
 from rowhouse.review.money_month import Month
 from rowhouse.review.money_replay import Shelf, Use, replayed
+from rowhouse.review.money_rows import Side
 from rowhouse.spec.model import Fleet, Tenant
 from rowhouse.spec.money import rounded
 from rowhouse.usage.costs import PARTS, Costs, TenantCost, disk_cost, machine_cost, priced

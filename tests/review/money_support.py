@@ -6,8 +6,9 @@ from decimal import Decimal
 from typing import Any
 
 from rowhouse.review.money import money_of
-from rowhouse.review.money_model import Money, Row
+from rowhouse.review.money_model import Money
 from rowhouse.review.money_month import Month, SegmentDisk
+from rowhouse.review.money_rows import Row
 from rowhouse.spec.guardrails import Guardrails
 from rowhouse.spec.model import Catalog, Fleet, Plan, Tenant
 from rowhouse.usage.model import GB_MICROS, Lot, SegmentUsage, Window
