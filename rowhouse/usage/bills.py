@@ -38,11 +38,13 @@ __all__ = [
     "bills_of",
     "connect",
     "entries_in",
+    "freshness_in",
     "is_opened",
     "load",
     "month_of",
     "openings",
     "reopenings",
+    "used_from",
 ]
 
 Progress = Callable[[str], None]
@@ -171,9 +173,7 @@ def bills_from(
     meter: Meter = usage,
 ) -> tuple[list[Bill], Context]:
     """The same from a connection that has the table `entries`."""
-    lots, failed = _lots(connection, period, progress)
-    progress(f"metering {month_of(period.start)}")
-    by_tenant = _by_tenant(meter(connection, period))
+    by_tenant, lots, failed = used_from(connection, period, progress=progress, meter=meter)
     progress("rating")
     bills = []
     for tenant, segments in by_tenant.items():
@@ -184,7 +184,16 @@ def bills_from(
         except (RatingError, CreditError) as error:
             failed[tenant] = str(error)
     unplanned = () if fleet is None else tuple(sorted({tenant.id for tenant in fleet.tenants if tenant.is_active} - set(by_tenant)))
-    return bills, Context(period, connection, by_tenant, lots, _freshness(connection), failed, unplanned, ledger)
+    return bills, Context(period, connection, by_tenant, lots, freshness_in(connection), failed, unplanned, ledger)
+
+
+def used_from(
+    connection: duckdb.DuckDBPyConnection, period: Window, *, progress: Progress = lambda _what: None, meter: Meter = usage
+) -> tuple[dict[str, list[SegmentUsage]], dict[str, list[Lot]], dict[str, str]]:
+    """What bills are rated from, by tenant: use by segment, credits, and why those of some cannot be read."""
+    lots, failed = _lots(connection, period, progress)
+    progress(f"metering {month_of(period.start)}")
+    return _by_tenant(meter(connection, period)), lots, failed
 
 
 def openings(bills: Iterable[Bill], context: Context, at: int) -> list[Entry]:
@@ -334,7 +343,7 @@ SELECT DISTINCT "at", state, CAST(data AS VARCHAR) FROM entries WHERE kind = 'pa
 """
 
 
-def _freshness(connection: duckdb.DuckDBPyConnection) -> Freshness:
+def freshness_in(connection: duckdb.DuckDBPyConnection) -> Freshness:
     """Of each source the latest time that a complete look of it vouches for; of all together the earliest of those."""
     vouched: dict[str, int] = {}
     last: tuple[int, Mapping[str, Any]] | None = None

@@ -1,8 +1,8 @@
 """What a month costs us at the vendors, tenant by tenant, from a price book: for margins, never for a bill.
 
 Does: price machines by how long they ran at which size and where, volumes, seats of the gate, Stripe's share, and the plans' own cost of a
-unit. Does not: know what nobody tells (egress, snapshots, certificates, the cost of a card unless the book has it); `NOT_COUNTED` says so.
-Time that is not known is not counted as cost; the report shows how much that is.
+unit. Pure: what was used is read by vendor_use.py. Does not: know what nobody tells (egress, snapshots, certificates, the cost of a card
+unless the book has it); `NOT_COUNTED` says so. Time that is not known is not counted as cost; the report shows how much that is.
 """
 
 from __future__ import annotations
@@ -10,17 +10,15 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 from rowhouse.spec.money import rounded
 from rowhouse.usage.bills import Context
-from rowhouse.usage.model import DAY_MS, GB_MICROS, Bill
+from rowhouse.usage.model import DAY_MS, GB_MICROS, Bill, SegmentUsage
 from rowhouse.usage.vendor_prices import Book
+from rowhouse.usage.vendor_use import DiskTime, MachineTime, VendorUse, vendor_use
 
-if TYPE_CHECKING:
-    import duckdb
-
-__all__ = ["NOT_COUNTED", "PARTS", "Costs", "TenantCost", "costs_of"]
+__all__ = ["NOT_COUNTED", "PARTS", "Costs", "TenantCost", "costs_of", "disk_cost", "machine_cost", "priced"]
 
 PARTS: Final = ("machines", "volumes", "own", "gate", "billing")
 """Of a tenant's cost: machines running or stopped, volumes, its units' own cost, seats of the gate, Stripe."""
@@ -74,94 +72,79 @@ class Costs:
 
 def costs_of(bills: Sequence[Bill], context: Context, book: Book) -> Costs:
     """The cost of a period up to now. One tenant's use decides its own cost; seats are shared by people."""
-    found: dict[str, TenantCost] = {tenant: TenantCost() for tenant in context.usage}
-    regions = _machines(context.connection, book, found)
-    _volumes(context.connection, book, found)
-    _own(bills, context, found)
-    seats = _seats(context, book, found)
+    return priced(vendor_use(context.connection, context.period, len(context.fresh.sources)), bills, context.usage, book)
+
+
+def priced(use: VendorUse, bills: Iterable[Bill], usage: Mapping[str, Sequence[SegmentUsage]], book: Book) -> Costs:
+    """The cost of what was used. Pure.
+
+    Args: usage: tenant to the segments that its bill was rated from; whoever is in it counts as a tenant, all else is shared.
+    """
+    found: dict[str, TenantCost] = {tenant: TenantCost() for tenant in usage}
+    for machine in use.machines:
+        found.setdefault(machine.tenant, TenantCost()).machines += machine_cost(machine, book)
+    for disk in use.disks:
+        found.setdefault(disk.tenant, TenantCost()).volumes += disk_cost(disk, book)
     for bill in bills:
+        found[bill.tenant].own += _own(bill, usage[bill.tenant])
         if bill.currency == book.currency:
             found[bill.tenant].billing += book.stripe.fee(bill.total)
-    passes = context.connection.execute(
-        'SELECT count(DISTINCT "at") FROM entries WHERE kind = \'pass\' AND "at" >= ? AND "at" < ?', list(context.period)
-    ).fetchall()[0][0]
-    writes = Decimal(2 * passes * (len(context.fresh.sources) + 1))
-    shared = {tenant: cost for tenant, cost in found.items() if tenant not in context.usage}
+    _seats(use.people, book, found)
+    shared = {tenant: cost for tenant, cost in found.items() if tenant not in usage}
+    return Costs(
+        {tenant: found[tenant] for tenant in usage},
+        shared,
+        Decimal(use.writes) / 1_000_000 * book.object_storage.million_writes,
+        len(use.people),
+        _assumed(use.machines, book),
+    )
+
+
+def machine_cost(machine: MachineTime, book: Book) -> Decimal:
+    """Of one machine's time, unrounded. A Docker host has no vendor's price: it is the machine that you have."""
+    if machine.host == "docker":
+        return _ZERO
+    if machine.host == "railway":
+        return (
+            (book.railway.cpu_month * machine.cpus + book.railway.memory_gb_month * machine.memory_mb / 1024) * machine.ran_ms / _MONTH_MS
+        )
+    fly = book.fly
+    cpu = fly.performance_cpu_month if machine.cpu_kind == "performance" else fly.shared_cpu_month
+    month = (cpu * machine.cpus + fly.memory_gb_month * machine.memory_mb / 1024) * fly.markup(machine.region)
+    kept = fly.stopped_root_gb_month * fly.assumed_root_gb
+    return (month * machine.ran_ms + kept * machine.stopped_ms) / _MONTH_MS
+
+
+def disk_cost(disk: DiskTime, book: Book) -> Decimal:
+    """Of one instance's volumes, unrounded."""
+    if disk.host == "docker":
+        return _ZERO
+    month = book.railway.volume_gb_month if disk.host == "railway" else book.fly.volume_gb_month
+    return Decimal(disk.gb_ms) / GB_MICROS / _MONTH_MS * month
+
+
+def _assumed(machines: Iterable[MachineTime], book: Book) -> list[str]:
+    """What was taken for granted, in sentences."""
     assumed = [f"a root file system of {book.fly.assumed_root_gb} GB where a machine is stopped"]
+    regions = {machine.region for machine in machines if machine.host == "fly"}
     unread = sorted(regions - set(book.fly.region_markup))
     if unread:
         assumed.append(
             f"{', '.join(unread)}: no price was read there, so the highest markup that was is taken ({book.fly.other_region_markup})"
         )
-    return Costs(
-        {tenant: found[tenant] for tenant in context.usage},
-        shared,
-        writes / 1_000_000 * book.object_storage.million_writes,
-        seats,
-        assumed,
-    )
+    return assumed
 
 
-_SIZES: Final = """
-WITH sizes AS (
-    SELECT tenant, subject AS machine, coalesce(TRY_CAST(data->>'updated_at' AS BIGINT), "at") AS since,
-           max(coalesce(data->>'region', '')) AS region, max(coalesce(data->>'cpu_kind', 'shared')) AS cpu_kind,
-           max(coalesce(TRY_CAST(data->>'cpus' AS BIGINT), 1)) AS cpus, max(TRY_CAST(data->>'memory_mb' AS BIGINT)) AS memory_mb
-    FROM entries WHERE kind = 'machine' AND tenant IS NOT NULL AND subject IS NOT NULL GROUP BY 1, 2, 3
-),
-known AS (SELECT * FROM sizes WHERE memory_mb IS NOT NULL),
-first AS (SELECT tenant, machine, min(since) AS since FROM known GROUP BY tenant, machine),
-spans AS (SELECT s.*, greatest(s.start_ms, f.since) AS asked FROM spans AS s JOIN first AS f USING (tenant, machine))
-SELECT s.tenant, k.region, k.cpu_kind, k.cpus, k.memory_mb,
-       sum(CASE WHEN s.class IN ('running', 'inferred') THEN s.end_ms - s.start_ms ELSE 0 END),
-       sum(CASE WHEN s.class = 'stopped' THEN s.end_ms - s.start_ms ELSE 0 END)
-FROM spans AS s ASOF JOIN known AS k ON s.tenant = k.tenant AND s.machine = k.machine AND s.asked >= k.since
-GROUP BY ALL ORDER BY ALL
-"""
-"""Each span at the size that the machine had when it began; before the first word of it, at that first size."""
-
-
-def _machines(connection: duckdb.DuckDBPyConnection, book: Book, found: dict[str, TenantCost]) -> set[str]:
-    """Machines' cost by tenant; the regions in which any was."""
-    regions = set()
-    for tenant, region, kind, cpus, memory_mb, ran, stopped in connection.execute(_SIZES).fetchall():
-        fly = book.fly
-        regions.add(region)
-        cpu = fly.performance_cpu_month if kind == "performance" else fly.shared_cpu_month
-        month = (cpu * cpus + fly.memory_gb_month * memory_mb / 1024) * fly.markup(region)
-        kept = fly.stopped_root_gb_month * fly.assumed_root_gb
-        found.setdefault(tenant, TenantCost()).machines += (month * int(ran) + kept * int(stopped)) / _MONTH_MS
-    return regions
-
-
-def _volumes(connection: duckdb.DuckDBPyConnection, book: Book, found: dict[str, TenantCost]) -> None:
-    rows = connection.execute("SELECT tenant, sum(volume_gb_ms) FROM usage_hours WHERE volume_gb_ms > 0 GROUP BY tenant").fetchall()
-    for tenant, gb_ms in rows:
-        cost = Decimal(int(gb_ms)) / GB_MICROS / _MONTH_MS * book.fly.volume_gb_month
-        found.setdefault(tenant, TenantCost()).volumes += cost
-
-
-def _own(bills: Iterable[Bill], context: Context, found: Mapping[str, TenantCost]) -> None:
+def _own(bill: Bill, segments: Sequence[SegmentUsage]) -> Decimal:
     """What the plans say that a unit costs us: calls to an AI vendor, for most the largest cost."""
-    for bill in bills:
-        plans = {segment.segment: segment.plan for segment in context.usage[bill.tenant]}
-        for line in bill.lines:
-            if line.segment is not None and line.is_meter:
-                found[bill.tenant].own += line.quantity * plans[line.segment].meter(line.meter).unit_cost
+    plans = {segment.segment: segment.plan for segment in segments}
+    lines = [line for line in bill.lines if line.segment is not None and line.is_meter]
+    return sum((line.quantity * plans[line.segment or 0].meter(line.meter).unit_cost for line in lines), _ZERO)
 
 
-def _seats(context: Context, book: Book, found: dict[str, TenantCost]) -> int:
-    """Everybody who logged in this month holds a seat; who did at several tenants is shared between them."""
-    rows = context.connection.execute(
-        "SELECT DISTINCT data->>'who' AS who, tenant FROM entries WHERE kind = 'login' AND tenant IS NOT NULL"
-        ' AND json_extract_string(data, \'$.who\') IS NOT NULL AND "at" >= ? AND "at" < ?',
-        list(context.period),
-    ).fetchall()
-    people: dict[str, list[str]] = {}
-    for who, tenant in rows:
-        people.setdefault(who, []).append(tenant)
+def _seats(people: Mapping[str, Sequence[str]], book: Book, found: dict[str, TenantCost]) -> None:
+    """Everybody holds a seat; who passes the gates of several tenants is shared between them."""
     price = book.cloudflare.seats_cost(len(people)) / len(people) if people else _ZERO
     for tenants in people.values():
         for tenant in tenants:
             found.setdefault(tenant, TenantCost()).gate += price / len(tenants)
-    return len(people)

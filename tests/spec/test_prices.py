@@ -108,6 +108,12 @@ def test_the_monthly_price_is_the_base():
     assert shown(monthly_price(plan()), "usd") == "20.00 USD"
 
 
+@given(st.fractions() | st.integers(-(10**6), 10**6).map(lambda halves: Fraction(halves, 200)) | st.decimals(-(10**9), 10**9, places=5))
+def test_rounding_is_pythons_own_of_the_exact_number(amount):
+    assert rounded(amount) == Decimal(round(Fraction(amount) * 100)).scaleb(-2)
+    assert rounded(amount).as_tuple().exponent == -2
+
+
 @pytest.mark.parametrize(
     ("amount", "expected"),
     [("0.005", "0.00"), ("0.015", "0.02"), ("0.025", "0.02"), ("66.666666", "66.67"), ("0.0050000001", "0.01"), ("12", "12.00")],
