@@ -110,7 +110,7 @@ async def _say_failed(github: GitHub, clone: Clone, event: PullEvent, error: Exc
     words = str(error) if isinstance(error, RowhouseError) else f"an error in the review itself ({type(error).__name__})"
     text = f"**This change could not be reviewed, so it cannot be merged.**\n\n{fenced(words)}"
     await set_status(github, event.head_sha, REVIEW, ("error", "the change could not be reviewed; the comment says why"), url)
-    await stick(github, event.number, comment_of(Reviewed(clone.head(), event.head_sha, text, (words,), frozenset())))
+    await stick(github, event.number, comment_of(Reviewed(clone.head(), event.head_sha, text, (words,), None)))
 
 
 @app.command()

@@ -74,8 +74,11 @@ def review_status(reviewed: Reviewed) -> tuple[str, str]:
     return "success", "nothing blocks the merge"
 
 
-def wait_status(tenants: frozenset[str], pending: frozenset[str]) -> tuple[str, str]:
+def wait_status(tenants: frozenset[str] | None, pending: frozenset[str]) -> tuple[str, str]:
     """State and description of `rowhouse/wait`: pending while one of the tenants is in a merged change that is not applied whole."""
+    if tenants is None and pending:
+        return "pending", "it cannot be said yet whether a tenant of this change waits for an earlier one; the comment says why"
+    tenants = tenants or frozenset()
     both = sorted(tenant for tenant in tenants & pending if is_slug(tenant))
     if not tenants & pending:
         return "success", "no tenant of this change waits for an earlier one"

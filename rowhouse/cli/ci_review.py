@@ -51,7 +51,8 @@ class Reviewed:
     head: str
     markdown: str
     blocked: tuple[str, ...]
-    tenants: frozenset[str]
+    tenants: frozenset[str] | None
+    """Whom it changes; None while that cannot be said."""
 
 
 def house_reviewer() -> Reviewer:
@@ -75,7 +76,7 @@ def reviewed(clone: Clone, run: Run, number: int, head: str, labels: frozenset[s
         more = f" and {len(merged.conflicts) - _NAMED} more" if len(merged.conflicts) > _NAMED else ""
         why = "it conflicts with the base"
         text = f"**This change cannot be merged:** {why} in {paths}{more}. Merge the base into the branch, and it is reviewed again."
-        return Reviewed(base, head, text, (why,), frozenset())
+        return Reviewed(base, head, text, (why,), None)
     with without_tokens():
         review = reviewer(clone.root, base, merged.commit, labels=labels)
     return Reviewed(base, head, review.markdown(), tuple(review.blocked), frozenset(review.tenants))

@@ -97,4 +97,4 @@ async def _said(clone: Clone, run: Run, merges: Merges, pull: Pull, pending: fro
     except MovedError:
         return None
     except RowhouseError:
-        return "pending", "it cannot be seen whose change this is; its review says why"
+        return wait_status(None, pending)
