@@ -25,7 +25,8 @@ _SHOWN: Final = 4
 
 def comment_of(reviewed: Reviewed) -> str:
     """The comment's text: marker, review, and what was compared."""
-    told = bounded(reviewed.markdown, MOST, "cut: the review was longer than a comment may be.")
+    text = reviewed.markdown.encode("utf-8", "replace").decode()  # a name of a file may hold bytes that are no text
+    told = bounded(text, MOST, "cut: the review was longer than a comment may be.")
     return f"{MARKER}\n{told}\n\n<sub>`{reviewed.head[:12]}`, as its merge would change `{reviewed.base[:12]}`</sub>\n"
 
 

@@ -7,6 +7,7 @@ speak to GitHub (`ci_issues` does), repair, or take what could not be looked at 
 from __future__ import annotations
 
 import hashlib
+import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any, Final
@@ -16,7 +17,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from rowhouse.cli.ci_text import bounded, code
 from rowhouse.spec.fields import Slug
 
-__all__ = ["Cause", "Look", "blind_cells", "causes_of", "issue_body", "issue_title", "looked"]
+__all__ = ["Cause", "Look", "blind_cells", "causes_of", "issue_body", "issue_title", "looked", "written"]
 
 _NAMED: Final = 50
 _BODY_MAX: Final = 60_000
@@ -90,6 +91,19 @@ def looked(cell: str, exit_code: int, document: Mapping[str, Any] | None) -> Loo
     """A look as it is handed from the job that looks to the one that tells; without a document nothing was seen."""
     said = document if document is not None else {}
     return Look.model_validate({"cell": cell, "code": exit_code, "changes": said.get("changes", ()), "failures": said.get("failures", ())})
+
+
+def written(look: Look) -> str:
+    """A look as a file. In ASCII: a vendor's text may hold what UTF-8 cannot (half of a surrogate pair), which is then read as `?`."""
+    return json.dumps(_encodable(look.model_dump()))
+
+
+def _encodable(value: Any) -> Any:
+    if isinstance(value, str):
+        return value.encode("utf-8", "replace").decode()
+    if isinstance(value, dict):
+        return {_encodable(key): _encodable(each) for key, each in value.items()}
+    return [_encodable(each) for each in value] if isinstance(value, (list, tuple)) else value
 
 
 def causes_of(looks: Iterable[Look], pending: frozenset[str] = frozenset()) -> dict[str, Cause]:

@@ -15,7 +15,7 @@ import typer
 from pydantic import ValidationError
 
 from rowhouse.cli.ci_cells import cells_in
-from rowhouse.cli.ci_drift import Look, blind_cells, causes_of, looked
+from rowhouse.cli.ci_drift import Look, blind_cells, causes_of, looked, written
 from rowhouse.cli.ci_event import CiError, Run
 from rowhouse.cli.ci_git import Clone
 from rowhouse.cli.ci_issues import sync
@@ -100,7 +100,7 @@ def look(
     out.mkdir(parents=True, exist_ok=True)
     for cell in cells_in(cells):
         ran = verb(["preview", "--refresh", "--engine", engine, "--stack", cell])
-        (out / f"{cell}.json").write_text(looked(cell, ran.code, ran.document).model_dump_json(), encoding="utf-8")
+        (out / f"{cell}.json").write_text(written(looked(cell, ran.code, ran.document)), encoding="ascii")
         _tell(run, cell, "preview", ran)
 
 

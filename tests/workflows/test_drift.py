@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rowhouse.cli.ci_drift import blind_cells, causes_of, issue_body, issue_title, looked
+from rowhouse.cli.ci_drift import Look, blind_cells, causes_of, issue_body, issue_title, looked, written
 from rowhouse.cli.ci_issues import LABEL, sync
 from rowhouse.vendors.github import GitHub
 from tests.workflows.github_stand_in import BOT, GitHubStandIn, Token, running
@@ -39,7 +39,7 @@ def seen(*changes: dict[str, Any], failures: tuple[dict[str, Any], ...] = ()) ->
 def put(town: Town, cell: str, document: dict[str, Any] | None, code: int = 0) -> None:
     folder = town.work / "drift"
     folder.mkdir(exist_ok=True)
-    (folder / f"{cell}.json").write_text(looked(cell, code, document).model_dump_json())
+    (folder / f"{cell}.json").write_text(written(looked(cell, code, document)))
 
 
 def told(town: Town) -> Ended:
@@ -189,6 +189,14 @@ def test_nine_thousand_machines_with_one_cause_are_one_issue_that_names_a_few():
     body = issue_body(cause, "<!-- m -->")
     assert len(cause.objects) == 9000
     assert "and 8950 more" in body
+
+
+@given(st.text(st.characters(exclude_categories=[]), max_size=20))
+def test_a_look_is_written_and_read_whatever_a_vendor_says(text: str):
+    look = looked("main", 0, seen(change(), {**change(), "name": text, "diff": [{"path": text, "before": {text: [text]}, "after": 1}]}))
+    again = Look.model_validate_json(written(look))
+    assert [len(one.changes) for one in (look, again)] == [2, 2]
+    assert causes_of([again])
 
 
 def test_a_cell_that_was_seen_in_part_is_blind_for_closing():
