@@ -14,13 +14,12 @@ import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
 from rowhouse.cli.ci_review import without_tokens
+from rowhouse.cli.output import EXIT_FINDINGS, EXIT_NOTHING_DONE
 
 __all__ = ["Ran", "Verb", "failed_tenants", "verb_in", "worst"]
-
-_NOT_STARTED: Final = 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +56,7 @@ def verb_in(root: Path) -> Verb:
         finally:
             sys.stderr.write(f"\n::{word}::\n")
             sys.stderr.flush()
-        return Ran(done.returncode if done.returncode >= 0 else _NOT_STARTED, _document(done.stdout))
+        return Ran(done.returncode if done.returncode >= 0 else EXIT_NOTHING_DONE, _document(done.stdout))
 
     return run
 
@@ -75,7 +74,7 @@ def failed_tenants(ran: Ran) -> frozenset[str] | None:
 
     A failure without a tenant (the edge, the catalog, the run itself) may have kept anybody from being applied.
     """
-    if ran.document is None or ran.document.get("declined"):
+    if ran.document is None or ran.document.get("declined") or ran.code not in {0, EXIT_FINDINGS}:
         return None
     failures = ran.document.get("failures")
     if not isinstance(failures, list):

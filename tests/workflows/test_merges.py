@@ -169,15 +169,6 @@ def test_a_record_that_somebody_else_wrote_is_not_believed(town: Town):
     assert planned(town) == ["main"]
 
 
-@pytest.mark.parametrize("payload", [None, "", "{", [], {"pending": {"x; touch y": ["main"]}}, {"pending": [1]}, {"pending": {"": "main"}}])
-def test_a_record_of_another_shape_is_passed_over(town: Town, payload: object):
-    settle(town)
-    town.hub.deployments.append(
-        {"id": town.hub.fresh(), "sha": "a" * 40, "environment": "rowhouse", "payload": payload, "creator": town.hub.user(BOT)}
-    )
-    assert planned(town) == []
-
-
 def test_without_credentials_the_shipped_step_says_so_and_the_cell_counts_as_not_applied(town: Town):
     planned(town)
     town.values["matrix.cells"] = "main"

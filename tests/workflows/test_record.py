@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
+from typing import Any
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from rowhouse.cli.ci_cells import JOBS_MAX, lanes, matrix
-from rowhouse.cli.ci_record import Between, Standing, cells_to_apply, pending_tenants
+from rowhouse.cli.ci_record import Between, Record, Standing, cells_to_apply, pending_tenants
+from rowhouse.vendors.github import GitHub
+from tests.workflows.github_stand_in import BOT, GitHubStandIn, Token, running
 
 CELLS = ("main", "two", "three")
 TENANTS = {f"{cell}-{number}": cell for cell in CELLS for number in range(3)}
@@ -88,3 +93,92 @@ def test_a_project_of_many_cells_still_fits_into_a_matrix_and_an_output():
     assert sum(len(entry["cells"].split()) for entry in entries) == len(known)
     assert "\n" not in text
     assert len(text) < 1_000_000
+
+
+def deployed(hub: GitHubStandIn, environment: str, at: int, payload: object, *, by: str = BOT, state: str = "success") -> None:
+    made = {"id": hub.fresh(), "sha": sha(at), "environment": environment, "payload": payload, "creator": hub.user(by)}
+    hub.deployments.append(made)
+    hub.deployment_statuses[made["id"]] = [{"id": hub.fresh(), "state": state}]
+
+
+def read(hub: GitHubStandIn) -> dict[str, Standing] | None:
+    async def work() -> dict[str, Standing] | None:
+        github = GitHub("t", hub.repository, base_url=hub.url)
+        try:
+            return await Record(github, BOT).standings(["main", "two"])
+        finally:
+            await github.close()
+
+    hub.tokens["t"] = Token(permissions={"deployments": "read"})
+    with running(hub):
+        return asyncio.run(work())
+
+
+@pytest.mark.parametrize("payload", [None, "", "{", [], {"pending": {"x; touch y": ["main"]}}, {"pending": [1]}, {"pending": {"": "main"}}])
+def test_a_plan_of_another_shape_is_passed_over(payload: object):
+    hub = GitHubStandIn()
+    deployed(hub, "rowhouse", 3, {"pending": {sha(1): ["main"]}})
+    deployed(hub, "rowhouse", 9, payload)
+    assert read(hub) == {"main": Standing("main", sha(1)), "two": Standing("two", sha(3))}
+
+
+@pytest.mark.parametrize("payload", [{"applied": sha(2), "failed": []}, json.dumps({"applied": sha(2), "failed": []})])
+def test_a_payload_is_read_as_an_object_and_as_the_text_of_one(payload: object):
+    hub = GitHubStandIn()
+    deployed(hub, "rowhouse", 3, {"pending": {sha(2): ["main"]}})
+    deployed(hub, "rowhouse/main", 3, payload, state="failure")
+    assert read(hub) == {"main": Standing("main", sha(2), sha(3), frozenset()), "two": Standing("two", sha(3))}
+
+
+@pytest.mark.parametrize("by", ["mallory", "github-actions", "mallory[bot]"])
+def test_a_record_of_another_author_is_not_believed(by: str):
+    hub = GitHubStandIn()
+    deployed(hub, "rowhouse", 3, {"pending": {sha(2): ["main"]}})
+    deployed(hub, "rowhouse", 9, {"pending": {}}, by=by)
+    deployed(hub, "rowhouse/main", 9, {"applied": sha(2), "failed": []}, by=by)
+    standings = read(hub)
+    assert standings is not None
+    assert standings["main"] == Standing("main", sha(2))
+
+
+def test_what_nobody_said_anything_of_counts_as_not_applied():
+    hub = GitHubStandIn()
+    deployed(hub, "rowhouse", 3, {"pending": {sha(2): ["main"]}})
+    deployed(hub, "rowhouse/main", 3, {"applied": sha(2), "failed": None})
+    hub.deployment_statuses.clear()
+    standings = read(hub)
+    assert standings is not None
+    assert standings["main"] == Standing("main", sha(2), sha(3), None)
+
+
+def recorded(failed: list[str] | None) -> Any:
+    """What is read after a plan, an attempt and its end."""
+
+    async def work(hub: GitHubStandIn) -> Any:
+        github = GitHub("t", hub.repository, base_url=hub.url)
+        try:
+            record = Record(github, BOT)
+            await record.plan(sha(3), {"main": sha(1)}, "")
+            begun = await record.begin("main", sha(3), sha(1), "")
+            await record.end(begun, "main", sha(3), sha(1), failed, "")
+            standings = await record.standings(["main"])
+            assert standings is not None
+            return standings["main"]
+        finally:
+            await github.close()
+
+    with running(GitHubStandIn(tokens={"t": Token(permissions={"deployments": "write"})})) as hub:
+        return asyncio.run(work(hub))
+
+
+@pytest.mark.parametrize(
+    ("failed", "standing"),
+    [
+        ([], Standing("main", sha(3))),
+        (["acme", "acme", "bolt"], Standing("main", sha(1), sha(3), frozenset({"acme", "bolt"}))),
+        (None, Standing("main", sha(1), sha(3), None)),
+        ([f"t{number}" for number in range(501)], Standing("main", sha(1), sha(3), None)),
+    ],
+)
+def test_how_an_attempt_ended_is_read_as_it_was_written(failed: list[str] | None, standing: Standing):
+    assert recorded(failed) == standing
