@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test test-long check bench setup setup-dev format lock clean
+.PHONY: demo test test-long check bench setup setup-dev setup-ci format lock clean
 
 demo: setup
 	@$(BIN)/rowhouse demo $(if $(KEEP),--keep)
@@ -30,6 +30,9 @@ format: setup-dev
 
 setup: $(VENV)/.installed
 setup-dev: $(VENV)/.installed-dev
+# In a workflow: the later steps of the job find the `rowhouse` command.
+setup-ci: setup
+	@echo "$(CURDIR)/$(BIN)" >> "$${GITHUB_PATH:-/dev/null}"
 
 $(VENV)/.installed: requirements.txt pyproject.toml scripts/setup.sh
 	@PYTHON=$(PYTHON) sh scripts/setup.sh requirements.txt

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from rowhouse.cli import apply, bills, close, edits, files, ledger, local, quote, reconcile, report, review, status
+from rowhouse.cli import apply, bills, ci, close, edits, files, ledger, local, quote, reconcile, report, review, status
 
 __all__ = ["app"]
 
@@ -57,5 +57,6 @@ app.add_typer(ledger.app, name="ledger", rich_help_panel=_ALSO)
 app.command(rich_help_panel=_ALSO)(apply.preview)
 app.command(rich_help_panel=_ALSO)(apply.refresh)
 app.command(rich_help_panel=_ALSO)(apply.destroy)
+app.add_typer(ci.app, name="ci", rich_help_panel=_ALSO)
 app.command(rich_help_panel=_ALSO)(local.demo)
 app.command(rich_help_panel=_ALSO)(local.localcloud)

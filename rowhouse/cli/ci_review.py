@@ -1,0 +1,92 @@
+"""The review of a pull request's data by the base's code, behind one seam.
+
+Does: name what the workflows need of a review, and get the house's own. Does not: review; `rowhouse.review` does.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final, Protocol
+
+from rowhouse.cli.ci_event import Run
+from rowhouse.cli.ci_git import Clone
+from rowhouse.cli.ci_text import code
+
+__all__ = ["MOST", "Review", "Reviewed", "Reviewer", "house_reviewer", "reviewed", "without_tokens"]
+
+MOST: Final = 60_000
+"""Characters of a review; GitHub takes 65,536 in a comment."""
+_TOKENS: Final = ("GITHUB_TOKEN", "GH_TOKEN", "ACTIONS_RUNTIME_TOKEN", "ACTIONS_ID_TOKEN_REQUEST_TOKEN", "ACTIONS_ID_TOKEN_REQUEST_URL")
+_NAMED: Final = 20
+
+
+class Review(Protocol):
+    """What a change does, as `rowhouse.review` says it."""
+
+    @property
+    def blocked(self) -> tuple[str, ...]: ...
+    @property
+    def cells(self) -> tuple[str, ...]: ...
+    @property
+    def tenants(self) -> tuple[str, ...]: ...
+    def markdown(self) -> str: ...
+    def document(self) -> dict[str, Any]: ...
+
+
+class Reviewer(Protocol):
+    """A review of what lies between two commits, both in the clone at `root`; runs no code of `head`."""
+
+    def __call__(self, root: Path, base: str, head: str, *, labels: frozenset[str] = frozenset()) -> Review: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Reviewed:
+    """A pull request's review, or why there is none."""
+
+    base: str
+    head: str
+    markdown: str
+    blocked: tuple[str, ...]
+    tenants: frozenset[str] | None
+    """Whom it changes; None while that cannot be said."""
+
+
+def house_reviewer() -> Reviewer:
+    """The house's own review; imported here alone, because it loads the engine."""
+    from rowhouse.review.review import review_range  # type: ignore[import-not-found,unused-ignore]
+
+    found: Reviewer = review_range
+    return found
+
+
+def reviewed(clone: Clone, run: Run, number: int, head: str, labels: frozenset[str], token: str, reviewer: Reviewer) -> Reviewed:
+    """Fetch a pull request's commits and review what its merge would change.
+
+    Raises: MovedError when its branch moved, CiError, and what the review itself raises.
+    """
+    base = clone.head()
+    clone.fetch_pull(run, number, head, token)
+    merged = clone.merged(base, head)
+    if not merged.commit:
+        paths = ", ".join(code(path) for path in merged.conflicts[:_NAMED]) or "files that git does not name"
+        more = f" and {len(merged.conflicts) - _NAMED} more" if len(merged.conflicts) > _NAMED else ""
+        why = "it conflicts with the base"
+        text = f"**This change cannot be merged:** {why} in {paths}{more}. Merge the base into the branch, and it is reviewed again."
+        return Reviewed(base, head, text, (why,), None)
+    with without_tokens():
+        review = reviewer(clone.root, base, merged.commit, labels=labels)
+    return Reviewed(base, head, review.markdown(), tuple(review.blocked), frozenset(review.tenants))
+
+
+@contextmanager
+def without_tokens() -> Iterator[None]:
+    """While a change's data is looked at, this process and those it starts hold no token of the workflow."""
+    kept = {name: os.environ.pop(name) for name in _TOKENS if name in os.environ}
+    try:
+        yield
+    finally:
+        os.environ.update(kept)
