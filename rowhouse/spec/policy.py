@@ -47,9 +47,9 @@ class Resource:
     """Property to the URNs of the resources that its value is an output of."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Facts:
-    """What a rule may hold resources against."""
+    """What a rule may hold resources against. Compared by identity, so that what is derived from it can be kept."""
 
     fleet: Fleet
     """The files from which the resources were made."""
