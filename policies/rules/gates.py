@@ -89,11 +89,15 @@ def _one_application(resources: Sequence[Resource], facts: Facts) -> Iterator[tu
             yield one.urn, "domain is missing; it must be the hostname that the application stands before."
         elif routed[hostname] != 1:
             yield one.urn, f"{routed[hostname]} routes lead on from {show(hostname)}; it must be exactly one."
-        if why := differs(one, "type", "self_hosted"):
-            yield one.urn, f"{why}."
-        for key in ("destinations", "selfHostedDomains"):
-            if said(one, key) not in (None, [], [hostname], [{"type": "public", "uri": hostname}]):
-                yield one.urn, f"{key} names more than {show(hostname)}; an application stands before one hostname."
+
+
+def _one_hostname(resource: Resource, facts: Facts) -> Iterator[str]:
+    del facts
+    if why := differs(resource, "type", "self_hosted"):
+        yield f"{why}."
+    for key in ("destinations", "selfHostedDomains"):
+        if said(resource, key) not in (None, []):
+            yield f"{key} is given; it must be left out: an application stands before the hostname in domain and no other."
 
 
 def _own_policy(resources: Sequence[Resource], facts: Facts) -> Iterator[tuple[str, str]]:
@@ -162,6 +166,15 @@ RULES: Final = (
         why="A name without an application is open to everyone; with two, the one that lets in more decides.",
         mend="Let each instance have one gate component, which makes application, route and DNS record together.",
         check=_one_application,
+    ),
+    ResourceRule(
+        id="gate.one-hostname",
+        level="mandatory",
+        wants="An Access application is a self-hosted one before a single hostname.",
+        why="One that stands before several lets whoever may enter the first enter the others.",
+        mend="Let each instance have a gate component of its own.",
+        types=frozenset({kinds.ACCESS_APPLICATION}),
+        check=_one_hostname,
     ),
     StackRule(
         id="gate.own-policy",

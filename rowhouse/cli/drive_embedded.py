@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from rowhouse import engine
+from rowhouse.cli.policy_pack import pack_for, violation_of
 from rowhouse.cli.progress import Teller
 from rowhouse.cli.surroundings import EnvironmentProblemError, StackBusyError
 from rowhouse.engine.locks import StackLock
@@ -33,15 +34,19 @@ class EmbeddedDriver:
     def _options(self, **more: Any) -> engine.Options:
         return engine.Options(env=self.env, nursery=self.nursery, **more)
 
+    def _judged(self, **more: Any) -> engine.Options:
+        """Options of a run that the project's policies judge."""
+        return self._options(policies=pack_for(self.project.root, self.stack, self.project.name), **more)
+
     async def preview(self, teller: Teller, *, refresh: bool = False) -> Outcome:
         """What `up` would do."""
         with _worded():
-            return outcome_of(await engine.preview(self.project, self.stack, self._options(refresh=refresh), teller.on_engine_event))
+            return outcome_of(await engine.preview(self.project, self.stack, self._judged(refresh=refresh), teller.on_engine_event))
 
     async def up(self, teller: Teller, review: Review | None = None, *, refresh: bool = False) -> Outcome:
         """Apply; `review` is shown the preview first and may decline."""
         asked = (lambda plan: review(outcome_of(plan))) if review else None
-        options = self._options(review=asked, refresh=refresh)
+        options = self._judged(review=asked, refresh=refresh)
         with _worded():
             return outcome_of(await engine.up(self.project, self.stack, options, teller.on_engine_event))
 
@@ -97,6 +102,7 @@ def _worded() -> Iterator[None]:
 def outcome_of(result: engine.Result) -> Outcome:
     """The engine's result in the command's own shape."""
     outcome = Outcome(outputs=dict(result.outputs), seconds=result.duration_s, declined=result.declined)
+    outcome.violations = [violation_of(told) for told in result.violations]
     for step in result.steps:
         old, new = step.old or {}, step.new or {}
         outcome.parents[step.urn] = str((new or old).get("parent") or "")

@@ -101,6 +101,8 @@ class Violation:
     urn: str
     message: str
     level: Level = "mandatory"
+    mend: str = ""
+    """What to do."""
 
 
 def violations_of(rules: Iterable[Rule], resources: Sequence[Resource], facts: Facts) -> list[Violation]:
@@ -108,10 +110,12 @@ def violations_of(rules: Iterable[Rule], resources: Sequence[Resource], facts: F
     found: list[Violation] = []
     for rule in rules:
         if isinstance(rule, StackRule):
-            found.extend(Violation(rule.id, urn, message, rule.level) for urn, message in rule.check(resources, facts))
+            found.extend(Violation(rule.id, urn, message, rule.level, rule.mend) for urn, message in rule.check(resources, facts))
         else:
             concerned = (resource for resource in resources if not rule.types or resource.type in rule.types)
             found.extend(
-                Violation(rule.id, resource.urn, message, rule.level) for resource in concerned for message in rule.check(resource, facts)
+                Violation(rule.id, resource.urn, message, rule.level, rule.mend)
+                for resource in concerned
+                for message in rule.check(resource, facts)
             )
     return sorted(found)

@@ -1,0 +1,83 @@
+"""The rules as policies of pulumi-policy, and the project that they hold resources against.
+
+Does: turn each rule into a policy, and read the facts of a stack from the project's root and from what the CLI says of the run.
+Does not: know a rule by name.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from functools import lru_cache
+from pathlib import Path
+from typing import Any, Final
+
+import yaml
+from pulumi_policy import EnforcementLevel, Policy, PolicyPack, ReportViolation, ResourceValidationPolicy, StackValidationPolicy
+
+from policies import RULES
+from policies.adapter import resource_of, resources_of
+from rowhouse.errors import RowhouseError
+from rowhouse.spec import load_fleet
+from rowhouse.spec.guardrails import load_guardrails
+from rowhouse.spec.policy import Facts, ResourceRule, Rule, StackRule
+
+__all__ = ["NAME", "facts_of", "policy_of", "served"]
+
+NAME: Final = "rowhouse"
+_LEVELS: Final = {"mandatory": EnforcementLevel.MANDATORY, "advisory": EnforcementLevel.ADVISORY}
+
+
+def facts_of(root: Path, project: str, stack: str) -> Facts:
+    """What the rules hold a stack of the project at `root` against.
+
+    Raises: RowhouseError when its files or settings are broken, or the stack has none.
+    """
+    path = root / "stacks" / f"Pulumi.{stack}.yaml"
+    if not path.is_file():
+        raise RowhouseError(f"stacks/Pulumi.{stack}.yaml: there is no such file, so nothing says which zone the stack has. Restore it.")
+    document = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
+    zone = (document.get("config") or {}).get("account:zone") if isinstance(document, dict) else None
+    if not isinstance(zone, str):
+        raise RowhouseError(f"stacks/Pulumi.{stack}.yaml: account:zone is missing or no text. Set it to the zone of the stack.")
+    return Facts(load_fleet(root), load_guardrails(root), project, stack, zone)
+
+
+def policy_of(rule: Rule, facts: Callable[[], Facts]) -> Policy:
+    """A rule as a policy. Its name is the rule's id, its description what the rule wants and how to mend it."""
+    common: dict[str, Any] = {
+        "name": rule.id,
+        "description": rule.wants,
+        "enforcement_level": _LEVELS[rule.level],
+        "remediation_steps": rule.mend,
+    }
+    if isinstance(rule, StackRule):
+        return StackValidationPolicy(validate=_of_stack(rule, facts), **common)
+    return ResourceValidationPolicy(validate=_of_resource(rule, facts), **common)
+
+
+def _of_stack(rule: StackRule, facts: Callable[[], Facts]) -> Callable[[Any, ReportViolation], None]:
+    def validate(args: Any, report: ReportViolation) -> None:
+        for urn, message in rule.check(resources_of(args.resources), facts()):
+            report(f"{message} {rule.mend}", urn or None)
+
+    return validate
+
+
+def _of_resource(rule: ResourceRule, facts: Callable[[], Facts]) -> Callable[[Any, ReportViolation], None]:
+    def validate(args: Any, report: ReportViolation) -> None:
+        if rule.types and args.resource_type not in rule.types:
+            return
+        for message in rule.check(resource_of(args), facts()):
+            report(f"{message} {rule.mend}", None)
+
+    return validate
+
+
+def served(root: Path, env: Mapping[str, str]) -> None:
+    """Serve all rules to the CLI until it is done. The CLI says project and stack in the environment."""
+
+    @lru_cache(maxsize=1)
+    def facts() -> Facts:
+        return facts_of(root, env["PULUMI_PROJECT"], env["PULUMI_STACK"])
+
+    PolicyPack(NAME, [policy_of(rule, facts) for rule in RULES], EnforcementLevel.MANDATORY)
