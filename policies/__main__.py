@@ -1,6 +1,6 @@
 """The policy pack as the Pulumi CLI runs it: `pulumi preview --policy-pack policies`.
 
-Does: load the project's files and settings from beside this folder, and hand every rule to pulumi-policy. Does not: judge; see rules/.
+Does: hand every rule, and the project beside this folder, to pulumi-policy. Does not: judge; see rules/.
 """
 
 import os
@@ -12,5 +12,9 @@ ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
 from policies.pack import served  # noqa: E402
+from rowhouse.errors import RowhouseError  # noqa: E402
 
-served(ROOT, os.environ)
+try:
+    served(ROOT, os.environ)
+except RowhouseError as error:
+    sys.exit(str(error))

@@ -7,7 +7,6 @@ Does not: know a rule by name.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from functools import lru_cache
 from pathlib import Path
 from typing import Any, Final
 
@@ -42,7 +41,7 @@ def facts_of(root: Path, project: str, stack: str) -> Facts:
     return Facts(load_fleet(root), load_guardrails(root), project, stack, zone)
 
 
-def policy_of(rule: Rule, facts: Callable[[], Facts]) -> Policy:
+def policy_of(rule: Rule, facts: Facts) -> Policy:
     """A rule as a policy. Its name is the rule's id, its description what the rule wants and how to mend it."""
     common: dict[str, Any] = {
         "name": rule.id,
@@ -55,29 +54,31 @@ def policy_of(rule: Rule, facts: Callable[[], Facts]) -> Policy:
     return ResourceValidationPolicy(validate=_of_resource(rule, facts), **common)
 
 
-def _of_stack(rule: StackRule, facts: Callable[[], Facts]) -> Callable[[Any, ReportViolation], None]:
+def _of_stack(rule: StackRule, facts: Facts) -> Callable[[Any, ReportViolation], None]:
     def validate(args: Any, report: ReportViolation) -> None:
-        for urn, message in rule.check(resources_of(args.resources), facts()):
+        for urn, message in rule.check(resources_of(args.resources), facts):
             report(f"{message} {rule.mend}", urn or None)
 
     return validate
 
 
-def _of_resource(rule: ResourceRule, facts: Callable[[], Facts]) -> Callable[[Any, ReportViolation], None]:
+def _of_resource(rule: ResourceRule, facts: Facts) -> Callable[[Any, ReportViolation], None]:
     def validate(args: Any, report: ReportViolation) -> None:
         if rule.types and args.resource_type not in rule.types:
             return
-        for message in rule.check(resource_of(args), facts()):
+        for message in rule.check(resource_of(args), facts):
             report(f"{message} {rule.mend}", None)
 
     return validate
 
 
 def served(root: Path, env: Mapping[str, str]) -> None:
-    """Serve all rules to the CLI until it is done. The CLI says project and stack in the environment."""
+    """Serve all rules to the CLI until it is done. The CLI says project and stack in the environment.
 
-    @lru_cache(maxsize=1)
-    def facts() -> Facts:
-        return facts_of(root, env["PULUMI_PROJECT"], env["PULUMI_STACK"])
-
+    Raises: RowhouseError when the project's files or settings are broken, or this was not started by the CLI.
+    """
+    missing = [name for name in ("PULUMI_PROJECT", "PULUMI_STACK") if not env.get(name)]
+    if missing:
+        raise RowhouseError(f"{', '.join(missing)} missing: the Pulumi CLI starts this pack. Run `pulumi preview --policy-pack policies`.")
+    facts = facts_of(root, env["PULUMI_PROJECT"], env["PULUMI_STACK"])
     PolicyPack(NAME, [policy_of(rule, facts) for rule in RULES], EnforcementLevel.MANDATORY)

@@ -22,7 +22,7 @@ from typing import Any
 
 import yaml
 
-from rowhouse.cli.policy_pack import FOLDER, has_pack, rules_of, violation_from
+from rowhouse.cli.policy_pack import FOLDER, has_pack, rules_of, violation_from, violations_in
 from rowhouse.cli.progress import Teller
 from rowhouse.cli.pulumi_blank import blank_stack
 from rowhouse.cli.pulumi_command import Ended, run_pulumi
@@ -30,7 +30,6 @@ from rowhouse.cli.pulumi_locks import lock_problem
 from rowhouse.cli.pulumi_sidecars import folder_of, mend_sidecars
 from rowhouse.cli.surroundings import EnvironmentProblemError
 from rowhouse.review.changes import CHANGING, Change, Failed, Outcome, difference
-from rowhouse.spec.policy import Violation
 
 __all__ = ["PulumiDriver"]
 
@@ -241,7 +240,7 @@ class PulumiDriver:
             log = Path(name) / "events.jsonl"
             listening = {**(self.env if env is None else env), "PULUMI_DEBUG_COMMANDS": "true"}
             ended = await self._run(*args, "--event-log", str(log), env=listening)
-            violations = self._violations(log)
+            violations = violations_in(log, self.root)
         document: dict[str, Any] = {}
         with contextlib.suppress(ValueError):
             parsed = json.loads(ended.out)
@@ -258,17 +257,6 @@ class PulumiDriver:
             outcome.failures.append(Failed("", ended.err.strip().removeprefix("error: ") if document else ended.error))
         outcome.failures = _worded(outcome.failures)
         return outcome
-
-    def _violations(self, log: Path) -> list[Violation]:
-        """What the policies said in a run, from its log of events."""
-        if not log.is_file():
-            return []
-        rules = {rule.id: rule for rule in rules_of(self.root)}
-        found = []
-        for line in log.read_bytes().splitlines():
-            if b'"policyEvent"' in line:
-                found.append(violation_from(json.loads(line)["policyEvent"], rules))
-        return found
 
     async def _events(self, teller: Teller, *args: str) -> Outcome:
         """Run a command that changes something and tells events as JSON lines; once more when it stumbled over a stale lock."""

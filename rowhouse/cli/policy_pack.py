@@ -6,6 +6,7 @@ Does: import `policies/` of the project's own root, whatever this command was st
 from __future__ import annotations
 
 import importlib
+import json
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -20,7 +21,7 @@ from rowhouse.spec.guardrails import load_guardrails
 from rowhouse.spec.policy import UNKNOWN, Facts, Level, Resource, ResourceRule, Rule, StackRule, Violation, violations_of
 from rowhouse.wire.values import Unknown
 
-__all__ = ["FOLDER", "Pack", "has_pack", "pack_for", "rules_of", "violation_from", "violation_of"]
+__all__ = ["FOLDER", "Pack", "has_pack", "pack_for", "rules_of", "violation_from", "violation_of", "violations_in"]
 
 FOLDER: Final = "policies"
 
@@ -131,3 +132,11 @@ def violation_from(event: Mapping[str, Any], rules: Mapping[str, Rule]) -> Viola
         text = text.removeprefix(rule.wants).strip().removesuffix(rule.mend).strip()
     level: Level = "advisory" if event.get("enforcementLevel") == "advisory" else "mandatory"
     return Violation(name, str(event.get("resourceUrn") or ""), text, level, rule.mend if rule is not None else "")
+
+
+def violations_in(log: Path, root: Path) -> list[Violation]:
+    """What the policies of the project at `root` said in a run of the Pulumi CLI, from its log of events; nothing where there is no log."""
+    lines = log.read_bytes().splitlines() if log.is_file() else []
+    rules = {rule.id: rule for rule in rules_of(root)}
+    events = (json.loads(line) for line in lines if b'"policyEvent"' in line)
+    return [violation_from(event["policyEvent"], rules) for event in events if "policyEvent" in event]
