@@ -31,14 +31,23 @@ def facts_of(root: Path, project: str, stack: str) -> Facts:
 
     Raises: RowhouseError when its files or settings are broken, or the stack has none.
     """
-    path = root / "stacks" / f"Pulumi.{stack}.yaml"
+    return Facts(load_fleet(root), load_guardrails(root), project, stack, _zone(root, stack))
+
+
+def _zone(root: Path, stack: str) -> str:
+    file = f"stacks/Pulumi.{stack}.yaml"
+    path = root / file
     if not path.is_file():
-        raise RowhouseError(f"stacks/Pulumi.{stack}.yaml: there is no such file, so nothing says which zone the stack has. Restore it.")
-    document = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
-    zone = (document.get("config") or {}).get("account:zone") if isinstance(document, dict) else None
+        raise RowhouseError(f"{file}: there is no such file, so nothing says which zone the stack has. Restore it.")
+    try:
+        document = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise RowhouseError(f"{file}: cannot be read: {error}. Correct it.") from error
+    config = document.get("config") if isinstance(document, dict) else None
+    zone = config.get("account:zone") if isinstance(config, dict) else None
     if not isinstance(zone, str):
-        raise RowhouseError(f"stacks/Pulumi.{stack}.yaml: account:zone is missing or no text. Set it to the zone of the stack.")
-    return Facts(load_fleet(root), load_guardrails(root), project, stack, zone)
+        raise RowhouseError(f"{file}: account:zone is missing or no text. Set it to the zone of the stack.")
+    return zone
 
 
 def policy_of(rule: Rule, facts: Facts) -> Policy:
