@@ -76,6 +76,18 @@ def test_both_engines_say_the_same(runner: asyncio.Runner, nursery: Nursery, tmp
     assert ours == theirs
 
 
+def test_a_tenant_may_be_suspended_leave_and_change_plan_under_the_policies(play: Callable[..., None]):
+    async def scene(made: World) -> None:
+        made.add_policies()
+        assert (ran := await made.up()).code == 0, ran.failed()
+        for state, plan in (("suspended", "paid"), ("active", "free"), ("offboarding", "paid")):
+            made.write("tenants/acme.yaml", f"owner: {{email: ops@acme.example}}\nplan: shop/{plan}\nstate: {state}\n")
+            ran = await made.up()
+            assert (ran.code, ran.document["policies"]) == (0, []), (state, ran.failed())
+
+    play(scene)
+
+
 def test_settings_of_the_project_are_obeyed(play: Callable[..., None]):
     async def scene(made: World) -> None:
         made.add_policies()

@@ -1,5 +1,6 @@
 """Every rule: quiet where all is well, loud where one thing is broken or missing, and no other rule with it."""
 
+import ast
 import inspect
 import re
 from dataclasses import replace
@@ -8,10 +9,13 @@ import pytest
 
 from policies import RULES
 from policies.rules import ceilings, kinds
+from policies.rules.places import place_of
 from rowhouse.spec.checks.cells import CEILINGS
 from rowhouse.spec.policy import ResourceRule, violations_of
+from tests.components.recording import CELL
 from tests.policies.cases import CASES, Case
-from tests.policies.worlds import before_the_first_apply, quiet, shipped
+from tests.policies.worlds import ROOT, before_the_first_apply, named, quiet, register, shipped
+from tests.support import catalog, plan
 
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: f"{case.rule}: {case.title}")
@@ -74,3 +78,32 @@ def test_no_rule_raises_for_a_resource_that_says_nothing(gone):
 
 def test_every_ceiling_is_counted():
     assert set(ceilings._COUNTED) == {ceiling.what for ceiling in CEILINGS}
+
+
+def test_another_cell_passes_too():
+    """It registers no catalog's prices of its own in real life; its names carry its own stack."""
+    tenants = (named("acme", cell="north"), named("fern", cell="north", state="offboarding"))
+    world = register(tenants, (catalog(plan()),), replace(CELL, stack="north"))
+    assert world.violations() == []
+
+
+def test_a_tenant_of_another_cell_belongs_to_nothing_here():
+    world = register((named("acme"),), (catalog(plan()),))
+    moved = tuple(replace(one, cell="north") for one in world.facts.fleet.tenants)
+    facts = replace(world.facts, fleet=replace(world.facts.fleet, tenants=moved))
+    places = {one.urn for one in violations_of(RULES, world.resources, facts) if one.rule == "name.place"}
+    assert {urn.rsplit("::", 1)[-1] for urn in places} >= {"acme-main-volume", "acme-members", "acme-main-gate-route"}
+
+
+def test_every_type_that_the_components_register_has_a_place():
+    for one in quiet().resources:
+        assert (place_of(one, quiet().facts) is not None) == kinds.is_at_a_vendor(one.type), one.urn
+
+
+@pytest.mark.parametrize("file", sorted((ROOT / "policies" / "rules").glob("*.py")), ids=lambda file: file.name)
+def test_a_rule_needs_no_engine_no_clock_and_no_file(file):
+    tree = ast.parse(file.read_text(encoding="utf-8"))
+    imported = {node.module for node in ast.walk(tree) if isinstance(node, ast.ImportFrom)}
+    imported |= {alias.name for node in ast.walk(tree) if isinstance(node, ast.Import) for alias in node.names}
+    pure = {"__future__", "collections", "collections.abc", "dataclasses", "functools", "re", "typing", "urllib.parse"}
+    assert {name for name in imported if not name.startswith(("policies", "rowhouse.spec"))} <= pure
