@@ -19,6 +19,7 @@ check: setup-dev
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/python -m rowhouse.spec.schema --check
+	$(BIN)/python -m policies.pages --check
 	$(BIN)/pytest -n 2 --dist loadfile -m "not long"
 
 bench: setup-dev

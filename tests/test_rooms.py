@@ -23,6 +23,7 @@ ALLOWED = {
     "rowhouse.localcloud": set(),
     "rowhouse.cli": {"*"},
     "rowhouse.demo": {"*"},
+    "policies": {"rowhouse.spec", "rowhouse.errors"},
     "components": {"rowhouse.spec", "rowhouse.provider.sdk", "rowhouse.errors"},
     "stacks": {"components", "rowhouse.spec", "rowhouse.errors"},
 }
@@ -56,7 +57,7 @@ def imports_of(file: Path) -> set[str]:
             assert node.level == 0, f"{file}: relative imports hide where they lead"
             found |= (
                 {f"{node.module}.{alias.name}" for alias in node.names}
-                if node.module in {"rowhouse", "components"}
+                if node.module in {"rowhouse", "components", "policies"}
                 else {node.module or ""}
             )
     version = {"rowhouse", "rowhouse.__version__"}  # the package's own name and number belong to no room

@@ -296,6 +296,8 @@ def _finish(outcome: Outcome, *, as_json: bool, done: bool, leftovers: Sequence[
     if outcome.failures:
         # A run that could not even begin did nothing; one that lost some tenants did the others.
         code = EXIT_FINDINGS if any(failure.urn for failure in outcome.failures) or (done and outcome.changes) else EXIT_NOTHING_DONE
+    elif outcome.refused:
+        code = EXIT_FINDINGS
     if as_json:
         emit({**outcome.document(), "leftovers": [{"kind": item.kind, "name": item.name, "id": item.id} for item in leftovers]})
     else:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from rowhouse import engine
+from rowhouse.cli.policy_pack import pack_for
 from rowhouse.cli.progress import Teller
 from rowhouse.cli.surroundings import EnvironmentProblemError, StackBusyError
 from rowhouse.engine.locks import StackLock
@@ -34,17 +35,21 @@ class EmbeddedDriver:
     def _options(self, **more: Any) -> engine.Options:
         return engine.Options(env=self.env, nursery=self.nursery, **more)
 
+    def _judged(self, **more: Any) -> engine.Options:
+        """Options of a run that the project's policies judge."""
+        return self._options(policies=pack_for(self.project.root, self.stack, self.project.name), **more)
+
     async def preview(self, teller: Teller, *, refresh: bool = False) -> Outcome:
         """What `up` would do."""
         with _worded():
-            return outcome_of(await engine.preview(self.project, self.stack, self._options(refresh=refresh), teller.on_engine_event))
+            return outcome_of(await engine.preview(self.project, self.stack, self._judged(refresh=refresh), teller.on_engine_event))
 
     async def up(
         self, teller: Teller, review: Review | None = None, *, refresh: bool = False, held: Mapping[str, str] | None = None
     ) -> Outcome:
         """Apply; `review` is shown the preview first and may decline. `held`: URNs that stay as they are, with their children, to why."""
         asked = (lambda plan: review(outcome_of(plan))) if review else None
-        options = self._options(review=asked, refresh=refresh, held=dict(held or {}))
+        options = self._judged(review=asked, refresh=refresh, held=dict(held or {}))
         with _worded():
             return outcome_of(await engine.up(self.project, self.stack, options, teller.on_engine_event))
 

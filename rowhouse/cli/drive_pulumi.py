@@ -13,6 +13,7 @@ from __future__ import annotations
 import contextlib
 import json
 import re
+import tempfile
 import time
 from collections.abc import Awaitable, Callable, Mapping
 from inspect import isawaitable
@@ -21,6 +22,7 @@ from typing import Any
 
 import yaml
 
+from rowhouse.cli.policy_pack import FOLDER, has_pack, rules_of, violation_from, violations_in
 from rowhouse.cli.progress import Teller
 from rowhouse.cli.pulumi_blank import blank_stack
 from rowhouse.cli.pulumi_command import Ended, run_pulumi
@@ -39,6 +41,8 @@ _SIGNATURE, _SECRET = "4dabf18193072939515e22adb298388d", "1b47061264138c4ac30d7
 _CONSEQUENCE = "failed in this run"  # as our plugin words an input that never came to be
 _ABSENT = "no stack named"  # CLI 3.260, whatever the backend
 _TORN = "EOF"  # what it says of a file that ends too early; such a run has not begun
+_SUMS = frozenset({"error: preview failed", "preview failed", "failed", "update failed", "error: update failed"})
+"""What the CLI says of a whole run that did not work."""
 _COLOUR = re.compile(r"<\{%.*?%\}>")
 
 
@@ -63,30 +67,37 @@ class PulumiDriver:
     async def preview(self, teller: Teller, *, refresh: bool = False) -> Outcome:
         """What `up` would do."""
         if await self._is_there():
-            return await self._planned_around_failures(teller, "preview", "--json", *(["--refresh"] if refresh else []))
+            return await self._planned_around_failures(teller, "preview", "--json", *self._pack(), *(["--refresh"] if refresh else []))
         project = str(yaml.safe_load((self.root / "Pulumi.yaml").read_text(encoding="utf-8"))["name"])
         async with blank_stack(self.root, project, self.stack, self.env) as (env, arguments):
-            return await self._planned_around_failures(teller, "preview", "--json", *arguments, env=env)
+            return await self._planned_around_failures(teller, "preview", "--json", *self._pack(), *arguments, env=env)
 
     async def up(
         self, teller: Teller, review: Review | None = None, *, refresh: bool = False, held: Mapping[str, str] | None = None
     ) -> Outcome:
-        """Apply; `review` is shown the preview first and may decline. `held`: URNs that stay as they are, with their children, to why."""
-        if review is not None:
+        """Apply; `review` is shown the preview first and may decline. What breaks a mandatory policy of the project is never applied.
+
+        Therefore a project with policies is previewed without a review too: the CLI judges a whole stack only after it has applied it.
+        `held`: URNs that stay as they are, with their children, to why.
+        """
+        if review is not None or has_pack(self.root):
             planned = await self.preview(teller, refresh=refresh)
             # What is refused of one tenant keeps nobody from asking about the others.
             unfit = any(_is_of_run(failure) for failure in planned.failures)
-            if unfit or not await _agreed(review, planned):
-                planned.declined = not unfit
+            if unfit or planned.refused or not (review is None or await _agreed(review, planned)):
+                planned.declined = planned.refused or not unfit
                 return planned
         if (await self.export())["deployment"].get("pending_operations"):
             await self.settled(teller)
         await self._make_stack()
-        outcome = await self._up_around_failures(
-            teller, "up", "--continue-on-error", *(["--refresh"] if refresh else []), *self._around(held)
-        )
+        refreshing = ["--refresh"] if refresh else []
+        outcome = await self._up_around_failures(teller, "up", "--continue-on-error", *self._pack(), *refreshing, *self._around(held))
         outcome.failures += [Failed(urn, why) for urn, why in (held or {}).items()]
         return outcome
+
+    def _pack(self) -> list[str]:
+        """The CLI's words for being judged by the project's policies, where it has some."""
+        return ["--policy-pack", FOLDER] if has_pack(self.root) else []
 
     def _around(self, held: Mapping[str, str] | None) -> list[str]:
         """The CLI's words for leaving held resources as they are, and all that was made under them."""
@@ -115,6 +126,7 @@ class PulumiDriver:
             outcome.changes += rest.changes
             outcome.parents |= rest.parents
             outcome.seconds += rest.seconds
+            outcome.violations += rest.violations
             outcome.failures = _worded([*outcome.failures, *rest.failures])
         return outcome
 
@@ -127,6 +139,7 @@ class PulumiDriver:
             rest = await self._planned(teller, *args, *_without(excluded), env=env)
             rest.failures = _worded([*outcome.failures, *rest.failures])
             rest.seconds += outcome.seconds
+            rest.violations += outcome.violations
             outcome = rest
         return outcome
 
@@ -241,18 +254,25 @@ class PulumiDriver:
     async def _planned(self, teller: Teller, *args: str, env: Mapping[str, str] | None = None) -> Outcome:
         """Run a preview, which prints one document."""
         began = time.monotonic()
-        ended = await self._run(*args, env=env)
+        with tempfile.TemporaryDirectory(prefix="rowhouse-events-") as name:
+            # The document of a preview leaves out what policies say; the log of events, an option for debugging, has it (CLI 3.260).
+            log = Path(name) / "events.jsonl"
+            listening = {**(self.env if env is None else env), "PULUMI_DEBUG_COMMANDS": "true"}
+            ended = await self._run(*args, "--event-log", str(log), env=listening)
+            violations = violations_in(log, self.root)
         document: dict[str, Any] = {}
         with contextlib.suppress(ValueError):
             parsed = json.loads(ended.out)
             document = parsed if isinstance(parsed, dict) else {}
-        outcome = Outcome(parents=dict(self._parents), seconds=time.monotonic() - began)
+        outcome = Outcome(parents=dict(self._parents), seconds=time.monotonic() - began, violations=violations)
         for step in document.get("steps") or []:
             _add(outcome, step["op"], step["urn"], step.get("oldState"), step.get("newState"), step.get("detailedDiff"))
         outcome.unchanged = int((document.get("changeSummary") or {}).get("same", 0))
         for diagnostic in document.get("diagnostics") or []:
             _diagnose(outcome, teller, diagnostic)
-        if ended.code and not outcome.failures:
+        if outcome.refused:  # then that the preview failed says no more
+            outcome.failures = [failure for failure in outcome.failures if failure.message not in _SUMS]
+        elif ended.code and not outcome.failures:
             outcome.failures.append(Failed("", ended.err.strip().removeprefix("error: ") if document else ended.error))
         outcome.failures = _worded(outcome.failures)
         return outcome
@@ -275,12 +295,15 @@ class PulumiDriver:
     async def _told(self, teller: Teller, *args: str) -> tuple[Outcome, Ended]:
         outcome = Outcome(parents=dict(self._parents))
         operated: set[str] = set()
+        rules = {rule.id: rule for rule in rules_of(self.root)} if FOLDER in args else {}
 
         def hear(line: bytes) -> None:
             with contextlib.suppress(ValueError):
                 event = json.loads(line)
                 if isinstance(event, dict):
                     _hear(outcome, teller, event)
+                    if "policyEvent" in event:
+                        outcome.violations.append(violation_from(event["policyEvent"], rules))
                     if "resOpFailedEvent" in event:
                         operated.add(event["resOpFailedEvent"]["metadata"]["urn"])
 

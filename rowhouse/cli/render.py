@@ -10,6 +10,7 @@ from rich.table import Table
 from rich.text import Text
 
 from rowhouse.review.changes import Change, Outcome, inside, is_component, tenant_of
+from rowhouse.spec.policy import Violation
 
 __all__ = ["changes_text", "print_outcome", "resources", "table"]
 
@@ -30,8 +31,9 @@ _NAMED = 10
 
 
 def print_outcome(console: Console, outcome: Outcome, *, done: bool) -> None:
-    """Print changes, failures and one line of sum."""
+    """Print changes, what policies say, failures and one line of sum."""
     console.print(changes_text(outcome), end="")
+    console.print(_policies_text(outcome), end="", soft_wrap=True)
     console.print(_failures_text(outcome), end="", soft_wrap=True)
     console.print(Text(_sum(outcome, done=done), style="bold"))
 
@@ -50,6 +52,24 @@ def changes_text(outcome: Outcome) -> Text:
                 told = path if before is None and after is None else f"{path}: {_shown(kind, before, after)}"
                 text.append(f"      {told}\n", style="dim")
     return text
+
+
+def _policies_text(outcome: Outcome) -> Text:
+    """What the policies say, each once: mandatory ones first, in red, with the resource, what is wrong and what to do."""
+    text = Text()
+    for violation in outcome.by_weight():
+        mandatory = violation.level == "mandatory"
+        text.append(f"policy {violation.rule}{'' if mandatory else ' (advisory)'}: ", style="red bold" if mandatory else "yellow bold")
+        text.append(f"{_whose(violation, outcome)}{violation.message}\n", style="red" if mandatory else "yellow")
+        text.append(f"      {violation.mend}\n" if violation.mend else "", style="dim")
+    return text
+
+
+def _whose(violation: Violation, outcome: Outcome) -> str:
+    if not violation.urn:
+        return ""
+    tenant, name = tenant_of(violation.urn, outcome.parents), violation.urn.rsplit("::", 1)[-1]
+    return f"{tenant}: {name}: " if tenant else f"{name}: "
 
 
 def _failures_text(outcome: Outcome) -> Text:
@@ -127,7 +147,8 @@ def _sum(outcome: Outcome, *, done: bool) -> str:
     bad = [failure for failure in outcome.failures if not failure.skipped]
     refused = sum(failure.in_files for failure in bad)
     left = sum(failure.skipped and not is_component(failure.urn) for failure in outcome.failures)
-    counted = ((refused, "refused"), (len(bad) - refused, "failed"), (left, "left alone"))
+    mandatory = sum(violation.level == "mandatory" for violation in outcome.by_weight())
+    counted = ((mandatory, "against the policies"), (refused, "refused"), (len(bad) - refused, "failed"), (left, "left alone"))
     parts = [told or "no changes", f"{outcome.unchanged} unchanged", *(f"{count} {word}" for count, word in counted if count)]
     return f"{'applied' if done else 'preview'}: {', '.join(parts)} ({outcome.seconds:.1f} s)"
 

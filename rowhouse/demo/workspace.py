@@ -8,7 +8,7 @@ from pathlib import Path
 
 __all__ = ["COPIED", "edit", "make_workspace"]
 
-COPIED = ("Pulumi.yaml", "stacks", "components", "tenants", "plans", "apps")
+COPIED = ("Pulumi.yaml", "stacks", "components", "policies", "tenants", "plans", "apps")
 
 
 def make_workspace(root: Path, folder: Path) -> Path:

@@ -11,6 +11,7 @@ from rowhouse.engine.errors import Unsupported
 
 if TYPE_CHECKING:
     from rowhouse.engine.nursery import Nursery
+    from rowhouse.engine.policies import Analyzer
     from rowhouse.engine.report import Plan
 
 
@@ -44,6 +45,9 @@ class Options:
     """URNs of resources that stay as they are, with all that belongs to them or stands on them; to the reason, told as a failure."""
     organization: str = "organization"
     """As the CLI's file backend names it."""
+    policies: Analyzer | None = field(default=None, repr=False)
+    """Who judges resources before a provider is asked, and the whole stack at the end; `up` then looks first and applies nothing that
+    breaks a mandatory rule."""
     targets: tuple[str, ...] = ()
     replace: tuple[str, ...] = ()
     excludes: tuple[str, ...] = ()

@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING, Any
 
-from rowhouse.engine import urns
+from rowhouse.engine import policies, urns
 from rowhouse.engine.client import Diff
 from rowhouse.engine.errors import EngineError, ProviderError
 from rowhouse.engine.paths import fill_unknown, force_replacement, keep_old
@@ -61,9 +61,9 @@ class Planner:
         old = self._old(urn, goal, parent)
         if urn in self._was and old is not None:
             await run.commit(put=[(urn, old)], drop=[self._was[urn]])
+        new = run.wanted[urn] = self._wanted(urn, goal, parent, old)
         if self._blocked(urn, goal):
             return Outcome(urn, None)
-        new = self._wanted(urn, goal, parent, old)
         try:
             if urns.is_provider(goal.type):
                 return await self._provider(goal, old, new)
@@ -227,7 +227,7 @@ class Planner:
         recreating = urn in self.removed_early
         wanted = keep_old(goal.inputs, old.inputs, goal.ignore_changes) if old is not None else goal.inputs
         known = {} if old is None or recreating or external else old.inputs
-        if not await self._checked(new, client, known, wanted):
+        if not await self._checked(new, client, known, wanted) or not policies.permits(run, new):
             return Outcome(urn, None)
         if old is None:
             return await self._steps.create(new, client)

@@ -14,6 +14,7 @@ from rowhouse.engine.properties import redacted
 from rowhouse.engine.urns import name_of
 
 if TYPE_CHECKING:
+    from rowhouse.engine.policies import PolicyViolation
     from rowhouse.engine.state import State
 
 Op = Literal[
@@ -149,6 +150,8 @@ class Result:
 
     steps: list[StepReport] = field(default_factory=list)
     failures: list[Failure] = field(default_factory=list)
+    violations: list[PolicyViolation] = field(default_factory=list)
+    """What the policies say; a resource that they refuse is in no failure."""
     outputs: dict[str, Any] = field(default_factory=dict)
     """The stack's outputs; secrets as `Secret`, which prints as `[secret]`."""
     duration_s: float = 0.0
@@ -163,7 +166,7 @@ class Result:
     @property
     def ok(self) -> bool:
         """Whether everything worked."""
-        return not self.failures
+        return not self.failures and not any(violation.level == "mandatory" for violation in self.violations)
 
     @property
     def duration(self) -> float:

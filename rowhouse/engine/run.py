@@ -46,6 +46,8 @@ class Run:
         """The state as it was, by URN."""
         self.news: dict[str, State] = {}
         """What the program registered and what became of it."""
+        self.wanted: dict[str, State] = {}
+        """What the program registered, whatever became of it."""
         self.failed: dict[str, str] = {}
         """URNs that failed or were skipped, with the reason."""
         self.parents: dict[str, str] = {}

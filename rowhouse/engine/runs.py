@@ -12,7 +12,7 @@ from contextlib import AsyncExitStack, nullcontext, suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from rowhouse.engine import config, launcher, recovery, urns
+from rowhouse.engine import config, launcher, policies, recovery, urns
 from rowhouse.engine.errors import ProviderError
 from rowhouse.engine.goals import Goal
 from rowhouse.engine.locks import StackLock
@@ -23,6 +23,7 @@ from rowhouse.engine.properties import settled
 from rowhouse.engine.providers import Providers, Where
 from rowhouse.engine.refresh import Refresh
 from rowhouse.engine.removal import Removal
+from rowhouse.engine.report import Progress
 from rowhouse.engine.run import Run
 from rowhouse.engine.state import State
 from rowhouse.engine.steps import Steps
@@ -146,6 +147,7 @@ async def _program_work(session: Session) -> None:
     if await session.program():
         await recovery.adopt_orphans(run, session.steps, session.planner.seen)
         await Removal(run).after_program(session.planner)
+        policies.judge_stack(run)
     await session.monitor.finish_stack()
     _follow_renames(session)
 
@@ -188,9 +190,16 @@ def _foreseen(state: State) -> State:
 async def up(project: Project, stack: str, options: Options | None = None, on_event: OnEvent = silent) -> Result:
     """Make the stack as the program says. With `options.review` a preview comes first, and nothing is destroyed that it did not show.
 
+    With `options.policies` a preview comes first too, and nothing is applied when a mandatory one is broken or not all could be judged.
+
     Failures of single resources are in the result; only what keeps the whole run from working is raised. Raises: EngineError, Locked.
     """
     options = options or Options()
+    if options.policies is not None and options.review is None:
+        plan = await preview(project, stack, options, lambda event: on_event(event) if isinstance(event, Progress) else None)
+        if not policies.stands(plan):
+            plan.declined = True
+            return plan
     reviewed, declined = await _reviewed(options, lambda: preview(project, stack, options, on_event))
     if declined is not None:
         return declined
@@ -229,6 +238,9 @@ async def _reviewed(options: Options, foresee: Callable[[], Awaitable[Result]]) 
     if options.review is None:
         return None, None
     plan = await foresee()
+    if options.policies is not None and not policies.stands(plan):
+        plan.declined = True
+        return None, plan
     answer = options.review(plan)
     if inspect.isawaitable(answer):
         answer = await answer

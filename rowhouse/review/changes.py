@@ -8,6 +8,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from rowhouse.spec.policy import Violation
+
 __all__ = ["CHANGING", "Change", "Failed", "Outcome", "Row", "Step", "difference", "inside", "is_component", "tenant_of"]
 
 CHANGING = frozenset({"create", "update", "delete", "replace", "create-replacement", "delete-replaced", "import", "discard"})
@@ -95,11 +97,22 @@ class Outcome:
     seconds: float = 0.0
     unchanged: int = 0
     declined: bool = False
+    violations: list[Violation] = field(default_factory=list)
+    """What the policies say, mandatory or advisory."""
 
     @property
     def ok(self) -> bool:
-        """Whether everything worked."""
-        return not self.failures
+        """Whether everything worked and no mandatory policy is broken."""
+        return not self.failures and not self.refused
+
+    @property
+    def refused(self) -> bool:
+        """Whether a mandatory policy is broken."""
+        return any(violation.level == "mandatory" for violation in self.violations)
+
+    def by_weight(self) -> list[Violation]:
+        """Violations without repetition, the mandatory ones first, then by rule and resource."""
+        return sorted(set(self.violations), key=lambda violation: (violation.level != "mandatory", violation))
 
     def foresee(self, op: str, urn: str, old: Mapping[str, Any] | None, new: Mapping[str, Any] | None) -> None:
         """Keep one step of a preview, from the resource as it is and as it would be, in Pulumi's own keys."""
@@ -141,6 +154,17 @@ class Outcome:
                     "skipped": f.skipped,
                 }
                 for f in self.failures
+            ],
+            "policies": [
+                {
+                    "rule": v.rule,
+                    "level": v.level,
+                    "tenant": (tenant_of(v.urn, self.parents) or None) if v.urn else None,
+                    "urn": v.urn or None,
+                    "message": v.message,
+                    "mend": v.mend,
+                }
+                for v in self.by_weight()
             ],
             "unchanged": self.unchanged,
             "declined": self.declined,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from rowhouse import engine
 from rowhouse.review.changes import CHANGING, Change, Failed, Outcome, difference
+from rowhouse.spec.policy import Violation
 
 __all__ = ["outcome_of"]
 
@@ -11,6 +12,7 @@ __all__ = ["outcome_of"]
 def outcome_of(result: engine.Result) -> Outcome:
     """The engine's result in the command's own shape."""
     outcome = Outcome(outputs=dict(result.outputs), seconds=result.duration_s, declined=result.declined)
+    outcome.violations = [Violation(told.rule, told.urn, told.message, told.level, told.mend) for told in result.violations]
     for step in result.steps:
         old, new = step.old or {}, step.new or {}
         outcome.parents[step.urn] = str((new or old).get("parent") or "")

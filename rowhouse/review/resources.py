@@ -21,7 +21,7 @@ def resources_of(states: Iterable[engine.State]) -> list[Resource]:
             urn=state.urn,
             type=state.type,
             name=state.urn.rsplit("::", 1)[-1],
-            props={key: _opened(value) for key, value in redacted(state.inputs).items()},
+            props={key: _opened(value) for key, value in redacted(_known(state)).items() if value is not None},
             parent=state.parent,
             protect=state.protect,
             retain_on_delete=state.retain_on_delete,
@@ -32,9 +32,15 @@ def resources_of(states: Iterable[engine.State]) -> list[Resource]:
     ]
 
 
+def _known(state: engine.State) -> dict[str, Any]:
+    """Inputs, and outputs that are known where there is no input."""
+    outputs = {key: value for key, value in state.outputs.items() if value is not engine.UNKNOWN}
+    return {**outputs, **state.inputs}
+
+
 def _opened(value: Any) -> Any:
     if isinstance(value, dict):
-        return {key: _opened(item) for key, item in value.items()}
+        return {key: _opened(item) for key, item in value.items() if item is not None}
     if isinstance(value, list):
         return [_opened(item) for item in value]
     return UNKNOWN if isinstance(value, str) and value in _NOT_KNOWN else value

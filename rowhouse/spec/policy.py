@@ -47,9 +47,9 @@ class Resource:
     """Property to the URNs of the resources that its value is an output of."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Facts:
-    """What a rule may hold resources against."""
+    """What a rule may hold resources against. Compared by identity, so that what is derived from it can be kept."""
 
     fleet: Fleet
     """The files from which the resources were made."""
@@ -101,6 +101,8 @@ class Violation:
     urn: str
     message: str
     level: Level = "mandatory"
+    mend: str = ""
+    """What to do."""
 
 
 def violations_of(rules: Iterable[Rule], resources: Sequence[Resource], facts: Facts) -> list[Violation]:
@@ -108,10 +110,12 @@ def violations_of(rules: Iterable[Rule], resources: Sequence[Resource], facts: F
     found: list[Violation] = []
     for rule in rules:
         if isinstance(rule, StackRule):
-            found.extend(Violation(rule.id, urn, message, rule.level) for urn, message in rule.check(resources, facts))
+            found.extend(Violation(rule.id, urn, message, rule.level, rule.mend) for urn, message in rule.check(resources, facts))
         else:
             concerned = (resource for resource in resources if not rule.types or resource.type in rule.types)
             found.extend(
-                Violation(rule.id, resource.urn, message, rule.level) for resource in concerned for message in rule.check(resource, facts)
+                Violation(rule.id, resource.urn, message, rule.level, rule.mend)
+                for resource in concerned
+                for message in rule.check(resource, facts)
             )
     return sorted(found)

@@ -9,7 +9,7 @@ from rowhouse.review.changes import Change, Outcome
 from rowhouse.spec.model import Plan
 from rowhouse.spec.prices import price_specs
 from rowhouse.spec.terms import applied_text
-from tests.cli.test_changes import printed
+from tests.review.test_changes import printed
 from tests.support import catalog, fleet, free_plan, meter, plan, tenant
 
 TENANT = "urn:pulumi:main::rowhouse::rowhouse:index:Tenant::acme"

@@ -139,11 +139,17 @@ class Recorder(mocks.MockMonitor):
 
 def plan_of(tenants: Sequence[model.Tenant], catalogs: Sequence[model.Catalog], cell: Cell = CELL) -> dict[str, Registered]:
     """What the program registers for these tenants, by name."""
+    found = recorded(tenants, catalogs, cell).registered()
+    return {name: one for name, one in found.items() if one.type != "pulumi:pulumi:Stack"}
+
+
+def recorded(tenants: Sequence[model.Tenant], catalogs: Sequence[model.Catalog], cell: Cell = CELL) -> Recorder:
+    """Who heard all that the program registers for these tenants."""
     recorder = Recorder(Vendors())
     with _own_loop():
         mocks.set_mocks(Vendors(), project=cell.project, stack=cell.stack, preview=False, monitor=recorder)
         _build(tenants, catalogs, cell)
-    return {name: one for name, one in recorder.registered().items() if one.type != "pulumi:pulumi:Stack"}
+    return recorder
 
 
 @pulumi.runtime.test

@@ -142,6 +142,16 @@ class World:
         target.parent.mkdir(parents=True, exist_ok=True)
         target.write_text(textwrap.dedent(text), encoding="utf-8")
 
+    def add_policies(self) -> None:
+        """Give the project the policies that are shipped."""
+        shutil.copytree(ROOT / "policies", self.project / "policies", ignore=shutil.ignore_patterns("__pycache__"))
+
+    def replace(self, path: str, old: str, new: str) -> None:
+        """Change a text that stands once in a file of the project."""
+        text = (self.project / path).read_text(encoding="utf-8")
+        assert text.count(old) == 1, f"{path} holds {text.count(old)} times {old!r}"
+        (self.project / path).write_text(text.replace(old, new), encoding="utf-8")
+
     def routes(self) -> dict[str, Any]:
         """The routes in the object store, by hostname."""
         store = Path(self.cloud.env["ROWHOUSE_STORE_URL"].removeprefix("file://"))

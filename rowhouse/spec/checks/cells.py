@@ -3,20 +3,40 @@
 from __future__ import annotations
 
 from collections import Counter
-from typing import Final
+from dataclasses import dataclass
+from typing import Final, Literal
 
 from rowhouse.spec.model import Fleet, Tenant
 from rowhouse.spec.problem import Problem
 
-__all__ = ["SOFT_RESOURCES", "check_ceilings", "check_resources", "estimated_resources"]
+__all__ = ["CEILINGS", "SOFT_RESOURCES", "Ceiling", "check_ceilings", "check_resources", "estimated_resources"]
+
+
+@dataclass(frozen=True, slots=True)
+class Ceiling:
+    """How many of something a vendor lets one account or zone hold."""
+
+    what: str
+    """In the plural, as a message says it."""
+    most: int
+    each: Literal["instance", "tenant"]
+    """Of what a cell has one such thing."""
+
+    def is_passed_by(self, count: int) -> bool:
+        """Whether so many are more than the vendor allows."""
+        return count > self.most
+
+    def is_near(self, count: int) -> bool:
+        """Whether so many are allowed, but more than four fifths of the most."""
+        return not self.is_passed_by(count) and count * 5 > self.most * 4
+
 
 # Cloudflare, 2026-08: for each account 500 Access applications and 500 reusable policies; for each zone 200 records where it is a free
-# one made
-# after 2024-09-01, 3,500 where it is paid.
-_MAX_ACCESS_APPS: Final = 500
-_MAX_ACCESS_POLICIES: Final = 500
+# one made after 2024-09-01, 3,500 where it is paid.
+_DNS: Final = Ceiling("DNS records", 3500, "instance")
 _MAX_DNS_FREE: Final = 200
-_MAX_DNS_PAID: Final = 3500
+CEILINGS: Final = (Ceiling("Access applications", 500, "instance"), Ceiling("reusable Access policies", 500, "tenant"), _DNS)
+"""What Cloudflare allows one cell."""
 
 SOFT_RESOURCES: Final = 450  # design: an apply of one stack stays quick up to about here
 
@@ -42,12 +62,10 @@ def check_ceilings(fleet: Fleet) -> list[Problem]:
         tenants[tenant.cell] += 1
         instances[tenant.cell] += len(tenant.instances)
     for cell in sorted(tenants):
-        for what, count, most in (
-            ("Access applications", instances[cell], _MAX_ACCESS_APPS),
-            ("reusable Access policies", tenants[cell], _MAX_ACCESS_POLICIES),
-            ("DNS records", instances[cell], _MAX_DNS_PAID),
-        ):
-            if count > most:
+        for ceiling in CEILINGS:
+            what, most = ceiling.what, ceiling.most
+            count = (instances if ceiling.each == "instance" else tenants)[cell]
+            if ceiling.is_passed_by(count):
                 problems.append(
                     _cell_problem(
                         fleet,
@@ -57,7 +75,7 @@ def check_ceilings(fleet: Fleet) -> list[Problem]:
                         "Give some tenants another `cell:` with its own account.",
                     )
                 )
-            elif count * 5 > most * 4:
+            elif ceiling.is_near(count):
                 problems.append(
                     _cell_problem(
                         fleet,
@@ -68,14 +86,14 @@ def check_ceilings(fleet: Fleet) -> list[Problem]:
                         "warning",
                     )
                 )
-        if _MAX_DNS_FREE < instances[cell] <= _MAX_DNS_PAID * 4 // 5:
+        if instances[cell] > _MAX_DNS_FREE and not (_DNS.is_near(instances[cell]) or _DNS.is_passed_by(instances[cell])):
             problems.append(
                 _cell_problem(
                     fleet,
                     cell,
                     "cell.ceiling",
                     f"cell {cell!r} needs {instances[cell]:,} DNS records. A free zone holds {_MAX_DNS_FREE}, a paid one "
-                    f"{_MAX_DNS_PAID:,}. Make sure that its zone is a paid one.",
+                    f"{_DNS.most:,}. Make sure that its zone is a paid one.",
                     "warning",
                 )
             )
