@@ -18,7 +18,7 @@ from rowhouse.cli.ci_comment import REVIEW, WAIT, comment_of, review_status, set
 from rowhouse.cli.ci_event import PullEvent
 from rowhouse.cli.ci_git import Clone, MovedError
 from rowhouse.cli.ci_record import Record
-from rowhouse.cli.ci_review import Reviewed, house_reviewer, reviewed
+from rowhouse.cli.ci_review import Reviewed, house_reviewer, house_selector, reviewed
 from rowhouse.cli.ci_text import append, fenced
 from rowhouse.cli.ci_told import connected, here, say, told
 from rowhouse.cli.ci_wait import Merges, hold_open_pulls
@@ -83,7 +83,7 @@ async def _comment(clone: Clone, event: PullEvent, base: str) -> None:
             # Whatever the change made the review stumble over, its old green status must not stand.
             await _say_failed(github, clone, event, error, run.url)
             raise
-        merges = Merges(clone, Record(github, await github.viewer()), house_reviewer())
+        merges = Merges(clone, Record(github, await github.viewer()), house_selector())
         waits = wait_status(found.tenants, await merges.pending())
         if why := _not_ours(await github.pull(event.number), event, base):
             say(f"pull request {event.number}: {why}; nothing to say")
@@ -121,7 +121,7 @@ def wait(base: BaseOption = "main") -> None:
 
     async def work() -> None:
         async with connected() as github:
-            merges = Merges(clone, Record(github, await github.viewer()), house_reviewer())
+            merges = Merges(clone, Record(github, await github.viewer()), house_selector())
             found = await hold_open_pulls(github, clone, run, merges, base, os.environ.get("GITHUB_TOKEN", ""))
             waiting = sorted(number for number, state in found.items() if state == "pending")
             say(f"{len(found)} open pull requests, {len(waiting)} wait" + (f": {', '.join(map(str, waiting))}" if waiting else ""))
@@ -140,7 +140,7 @@ def cells(
 
     async def to_apply() -> dict[str, str]:
         async with connected() as github:
-            return await Merges(clone, Record(github, await github.viewer()), house_reviewer()).to_apply(run)
+            return await Merges(clone, Record(github, await github.viewer()), house_selector()).to_apply(run)
 
     chosen = list(known) if all_cells else list(asyncio.run(to_apply()))
     by_lane = lanes(chosen, known)

@@ -6,21 +6,23 @@ Does not: word the review.
 
 from __future__ import annotations
 
+import re
 from typing import Final
 
 from rowhouse.cli.ci_review import MOST, Reviewed
 from rowhouse.cli.ci_text import bounded
 from rowhouse.spec.slug import is_slug
 from rowhouse.vendors.github import GitHub
-from rowhouse.vendors.github_model import Comment
+from rowhouse.vendors.github_model import Comment, CommitStatus
 from rowhouse.vendors.http import VendorError
 
-__all__ = ["MARKER", "REVIEW", "WAIT", "comment_of", "review_status", "set_status", "stick", "wait_status"]
+__all__ = ["MARKER", "REVIEW", "WAIT", "approved_in", "comment_of", "review_status", "set_status", "stick", "wait_status"]
 
 MARKER: Final = "<!-- rowhouse:review -->"
 REVIEW: Final = "rowhouse/review"
 WAIT: Final = "rowhouse/wait"
 _SHOWN: Final = 4
+_APPROVED: Final = re.compile(r"change (?P<digest>[0-9a-f]{16}) of (?P<base>[0-9a-f]{40})$", re.ASCII)
 
 
 def comment_of(reviewed: Reviewed) -> str:
@@ -72,7 +74,13 @@ def review_status(reviewed: Reviewed) -> tuple[str, str]:
             "failure",
             f"{count} reason{'s block' if count > 1 else ' blocks'} the merge; the comment names {'them' if count > 1 else 'it'}",
         )
-    return "success", "nothing blocks the merge"
+    return "success", f"nothing blocks the merge; change {reviewed.digest} of {reviewed.base}"
+
+
+def approved_in(status: CommitStatus) -> tuple[str, str] | None:
+    """The digest and the base that a green `rowhouse/review` tells of; None where it tells of none."""
+    found = _APPROVED.search(status.description or "") if status.state == "success" else None
+    return None if found is None else (found["digest"], found["base"])
 
 
 def wait_status(tenants: frozenset[str] | None, pending: frozenset[str]) -> tuple[str, str]:

@@ -108,6 +108,10 @@ class Clone:
         """Whether a commit has another one in its history. False too when one of them is not here."""
         return self._run("merge-base", "--is-ancestor", ancestor, commit).returncode == 0
 
+    def merges(self, start: str, end: str) -> list[str]:
+        """The branch's own commits after `start` up to `end`, the oldest first."""
+        return self._git("rev-list", "--first-parent", "--reverse", f"{start}..{end}", "--").splitlines()
+
     def has(self, commit: str) -> bool:
         """Whether a commit is here."""
         return self._run("cat-file", "-e", f"{commit}^{{commit}}").returncode == 0

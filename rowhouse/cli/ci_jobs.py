@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Annotated
@@ -14,13 +15,14 @@ from typing import Annotated
 import typer
 from pydantic import ValidationError
 
+from rowhouse.cli.ci_approved import reviewed_ranges
 from rowhouse.cli.ci_cells import cells_in
 from rowhouse.cli.ci_drift import Look, blind_cells, causes_of, looked, written
 from rowhouse.cli.ci_event import CiError, Run
 from rowhouse.cli.ci_git import Clone
 from rowhouse.cli.ci_issues import sync
 from rowhouse.cli.ci_record import Record
-from rowhouse.cli.ci_review import house_reviewer
+from rowhouse.cli.ci_review import house_reviewer, house_selector
 from rowhouse.cli.ci_text import append, code
 from rowhouse.cli.ci_told import connected, here, say, told
 from rowhouse.cli.ci_verbs import Ran, Verb, failed_tenants, verb_in, worst
@@ -38,12 +40,19 @@ _LOOK_MAX = 256 * 1024 * 1024
 
 
 @told
-def apply(cells: CellsOption, engine: EngineOption = "pulumi") -> None:
-    """Apply the merged files to cells, one after the other, and note in the record what is applied and which tenants are not."""
+def apply(
+    cells: CellsOption,
+    engine: EngineOption = "pulumi",
+    unreviewed: Annotated[
+        bool,
+        typer.Option("--unreviewed", help="Apply too what was pushed without a review, or differs from it.", envvar="ROWHOUSE_UNREVIEWED"),
+    ] = False,
+) -> None:
+    """Apply what was reviewed of the merged files to cells, one after the other, and note in the record which tenants are left."""
     run, clone = here()
     codes = []
     for cell in cells_in(cells):
-        ran, failed = asyncio.run(apply_cell(run, clone, cell, engine, verb_in(clone.root)))
+        ran, failed = asyncio.run(apply_cell(run, clone, cell, engine, verb_in(clone.root), unreviewed=unreviewed))
         codes.append(ran.code)
         said = "not known which tenants failed" if failed is None else f"{len(failed)} tenants failed"
         append(run.summary, f"- {code(cell)}: " + ("applied" if failed == frozenset() else f"{said}, exit code {ran.code}"))
@@ -52,17 +61,25 @@ def apply(cells: CellsOption, engine: EngineOption = "pulumi") -> None:
     _end(codes)
 
 
-async def apply_cell(run: Run, clone: Clone, cell: str, engine: EngineName, verb: Verb) -> tuple[Ran, frozenset[str] | None]:
+async def apply_cell(
+    run: Run, clone: Clone, cell: str, engine: EngineName, verb: Verb, *, unreviewed: bool = False
+) -> tuple[Ran, frozenset[str] | None]:
     """One cell's `up` between two notes in the record. Returns: how it ended, and who failed (None: not known).
 
-    The note before it makes a run that is killed count as half done.
+    The note before it makes a run that is killed count as half done. A cell of which nothing is known is brought to what the files say:
+    there is nothing yet that a review could have compared with.
     """
     async with connected() as github:
         record = Record(github, await github.viewer())
-        merges = Merges(clone, record, house_reviewer())
+        merges = Merges(clone, record, house_selector())
         standing = await merges.standing(cell)
         begun = await record.begin(cell, merges.tip, standing.applied, run.url)
-        ran = await asyncio.to_thread(verb, ["up", "--yes", "--engine", engine, "--stack", cell])
+        ranges: list[tuple[str, str]] = []
+        if standing.applied and not unreviewed:
+            token = os.environ.get("GITHUB_TOKEN", "")
+            ranges = await reviewed_ranges(github, clone, run, standing.applied, merges.tip, token, house_reviewer())
+        reviewed = [word for base, head in ranges for word in ("--reviewed", f"{base}..{head}")]
+        ran = await asyncio.to_thread(verb, ["up", "--yes", "--engine", engine, "--stack", cell, *reviewed])
         failed = failed_tenants(ran)
         await record.end(begun, cell, merges.tip, standing.applied, failed, run.url)
         return ran, failed
@@ -112,7 +129,7 @@ def drift(source: Annotated[Path, typer.Option("--from", help="The folder that `
 
     async def work() -> None:
         async with connected() as github:
-            merges = Merges(clone, Record(github, await github.viewer()), house_reviewer())
+            merges = Merges(clone, Record(github, await github.viewer()), house_selector())
             causes = causes_of(looks, await merges.pending())
             done = await sync(github, causes, blind_cells(looks), frozenset(look.cell for look in looks))
             counts = (

@@ -6,17 +6,30 @@ Does: name what the workflows need of a review, and get the house's own. Does no
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Collection, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, Protocol
 
 from rowhouse.cli.ci_event import Run
-from rowhouse.cli.ci_git import Clone
+from rowhouse.cli.ci_git import Clone, Merged
 from rowhouse.cli.ci_text import code
 
-__all__ = ["MOST", "Review", "Reviewed", "Reviewer", "house_reviewer", "reviewed", "without_tokens"]
+__all__ = [
+    "MOST",
+    "Review",
+    "Reviewed",
+    "Reviewer",
+    "Selection",
+    "Selector",
+    "fetched",
+    "house_reviewer",
+    "house_selector",
+    "reviewed",
+    "without_tokens",
+]
 
 MOST: Final = 60_000
 """Characters of a review; GitHub takes 65,536 in a comment."""
@@ -33,8 +46,23 @@ class Review(Protocol):
     def cells(self) -> tuple[str, ...]: ...
     @property
     def tenants(self) -> tuple[str, ...]: ...
+    @property
+    def digest(self) -> str: ...
     def markdown(self) -> str: ...
     def document(self) -> dict[str, Any]: ...
+
+
+class Selection(Protocol):
+    """Who can change between two commits, and where."""
+
+    @property
+    def cells(self) -> tuple[str, ...]: ...
+    @property
+    def tenants(self) -> Collection[str]: ...
+
+
+Selector = Callable[[Path, str, str], Selection]
+"""What lies between two commits of the clone at a path, without a render."""
 
 
 class Reviewer(Protocol):
@@ -53,14 +81,27 @@ class Reviewed:
     blocked: tuple[str, ...]
     tenants: frozenset[str] | None
     """Whom it changes; None while that cannot be said."""
+    digest: str = ""
+    """What it does to whom; empty where that cannot be said."""
 
 
 def house_reviewer() -> Reviewer:
     """The house's own review; imported here alone, because it loads the engine."""
-    from rowhouse.review.review import review_range  # type: ignore[import-not-found,unused-ignore]
+    from rowhouse.cli.reviewing import house_review
 
-    found: Reviewer = review_range
-    return found
+    def review(root: Path, base: str, head: str, *, labels: frozenset[str] = frozenset()) -> Review:
+        # It has an event loop of its own, and who asks may be inside of one.
+        with ThreadPoolExecutor(1) as elsewhere:
+            return elsewhere.submit(house_review, root, base, head, labels=labels).result()
+
+    return review
+
+
+def house_selector() -> Selector:
+    """The house's own selection."""
+    from rowhouse.cli.reviewing import house_selection
+
+    return house_selection
 
 
 def reviewed(clone: Clone, run: Run, number: int, head: str, labels: frozenset[str], token: str, reviewer: Reviewer) -> Reviewed:
@@ -69,8 +110,7 @@ def reviewed(clone: Clone, run: Run, number: int, head: str, labels: frozenset[s
     Raises: MovedError when its branch moved, CiError, and what the review itself raises.
     """
     base = clone.head()
-    clone.fetch_pull(run, number, head, token)
-    merged = clone.merged(base, head)
+    merged = fetched(clone, run, number, base, head, token)
     if not merged.commit:
         paths = ", ".join(code(path) for path in merged.conflicts[:_NAMED]) or "files that git does not name"
         more = f" and {len(merged.conflicts) - _NAMED} more" if len(merged.conflicts) > _NAMED else ""
@@ -79,7 +119,13 @@ def reviewed(clone: Clone, run: Run, number: int, head: str, labels: frozenset[s
         return Reviewed(base, head, text, (why,), None)
     with without_tokens():
         review = reviewer(clone.root, base, merged.commit, labels=labels)
-    return Reviewed(base, head, review.markdown(), tuple(review.blocked), frozenset(review.tenants))
+    return Reviewed(base, head, review.markdown(), tuple(review.blocked), frozenset(review.tenants), review.digest)
+
+
+def fetched(clone: Clone, run: Run, number: int, base: str, head: str, token: str) -> Merged:
+    """A pull request's commits in the clone, merged into a base there. Raises: MovedError, CiError."""
+    clone.fetch_pull(run, number, head, token)
+    return clone.merged(base, head)
 
 
 @contextmanager

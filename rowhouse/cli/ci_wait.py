@@ -13,7 +13,7 @@ from rowhouse.cli.ci_comment import REVIEW, WAIT, set_status, wait_status
 from rowhouse.cli.ci_event import Run
 from rowhouse.cli.ci_git import Clone, MovedError
 from rowhouse.cli.ci_record import Between, Record, Standing, cells_to_apply, pending_tenants
-from rowhouse.cli.ci_review import Reviewer, reviewed, without_tokens
+from rowhouse.cli.ci_review import Selector, fetched, without_tokens
 from rowhouse.errors import RowhouseError
 from rowhouse.spec.load import load_fleet, read_fleet
 from rowhouse.vendors.github import GitHub
@@ -27,10 +27,10 @@ _NOTHING: Final = Between(frozenset(), frozenset())
 class Merges:
     """What is merged at the commit that is checked out, and how far it is applied."""
 
-    def __init__(self, clone: Clone, record: Record, reviewer: Reviewer) -> None:
+    def __init__(self, clone: Clone, record: Record, selector: Selector) -> None:
         self._clone = clone
         self._record = record
-        self.reviewer = reviewer
+        self.selector = selector
         self.tip = clone.head()
         self.between = cache(self._between)
 
@@ -41,8 +41,8 @@ class Merges:
         if not self._clone.contains(end, start):
             return self._everything()
         with without_tokens():
-            review = self.reviewer(self._clone.root, start, end)
-        return Between(frozenset(review.cells), frozenset(review.tenants))
+            found = self.selector(self._clone.root, start, end)
+        return Between(frozenset(found.cells), frozenset(found.tenants))
 
     def _everything(self) -> Between:
         fleet, _ = read_fleet(self._clone.root)
@@ -93,7 +93,12 @@ async def _said(clone: Clone, run: Run, merges: Merges, pull: Pull, pending: fro
     if not pending:
         return wait_status(frozenset(), pending)
     try:
-        return wait_status(reviewed(clone, run, pull.number, pull.head.sha, pull.label_names, token, merges.reviewer).tenants, pending)
+        base = clone.head()
+        merged = fetched(clone, run, pull.number, base, pull.head.sha, token)
+        if not merged.commit:
+            return wait_status(None, pending)
+        with without_tokens():
+            return wait_status(frozenset(merges.selector(clone.root, base, merged.commit).tenants), pending)
     except MovedError:
         return None
     except RowhouseError:

@@ -23,13 +23,13 @@ def review(
     as_json: JsonOption = False,
 ) -> None:
     """Show what a change would do, cost and break: the comment of its pull request. Nothing of the change is run, nobody is asked."""
+    from rowhouse.cli.reviewing import house_review
     from rowhouse.review.commits import Commits
-    from rowhouse.review.review import review_range
 
     root = find_root(Path.cwd())
     base, head = Commits(root).range_of(commits)
     with prose.status("reading files") as status:
-        found = review_range(root, base, head, labels=frozenset(label or ()), progress=status.update)
+        found = house_review(root, base, head, labels=frozenset(label or ()), progress=status.update)
     if as_json:
         emit(found.document())
     elif data.is_terminal:

@@ -135,7 +135,9 @@ def _destroyed(review: Review) -> list[str]:
 def _money(review: Review) -> list[str]:
     if review.money is None:
         return []
-    return ["#### Money", *review.money.markdown(rows=_ROWS)]
+    from rowhouse.review.money_words import markdown as money_markdown  # rich is only needed where there is money
+
+    return ["#### Money", *money_markdown(review.money, rows=_ROWS)]
 
 
 def _policies(review: Review) -> list[str]:
@@ -241,7 +243,7 @@ def _files(review: Review) -> list[str]:
 def _foot(review: Review) -> str:
     return (
         f"_What is shown is what the program at {code(review.base[:12])} makes of the files at {code(review.head[:12])}; nothing of the "
-        f"change was run. Digest {code(review.digest[:16])}, in {review.seconds:.1f} s._"
+        f"change was run. Digest {code(review.digest)}, in {review.seconds:.1f} s._"
     )
 
 

@@ -6,40 +6,51 @@ Does: quote a value as code, escape words, lay out a table. Does not: know what 
 from __future__ import annotations
 
 import re
+import unicodedata
+from collections.abc import Sequence
 from typing import Final
 
-__all__ = ["code", "table", "words"]
+__all__ = ["code", "printable", "table", "words"]
 
-_SPECIAL: Final = re.compile(r"[\\`*_{}\[\]#!|~<>&@$]|:(?=//)|(?<=www)\.|^[-+=](?=\s)|^(\d+)[.)](?=\s)", re.IGNORECASE)
+_ODD: Final = frozenset({"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"})
+_SPECIAL: Final = re.compile(r"([\\`*_\[\]#~|!$])|^([-+=])(?=\s)|(?<=\d)([.)])(?=\s)")
+_LINKED: Final = re.compile(r"(?i)(@|#|://|www(?=\.)|gh(?=-\d))")
+"""What a comment's host makes a mention, a reference or a link of."""
 _LONGEST: Final = 80
 
 
 def code(value: object, limit: int = _LONGEST) -> str:
     """A value as inline code, in which nothing is markup and nobody is mentioned; fit for a table's cell."""
-    text = _line(str(value), limit).replace("`", "'")
+    text = printable(str(value), limit).replace("`", "'")
     text = text.replace("|", "\\|")  # a table is cut into cells before code is seen
     return f"`{text}`" if text.strip() else "` `"
 
 
 def words(text: str, limit: int = 2000) -> str:
     """Prose that may hold a file's own words, shown as it is whatever it holds; what stands between backticks is code."""
-    pieces = _line(text, limit).split("`")
+    pieces = printable(text, limit).split("`")
     if len(pieces) % 2 == 0:  # a backtick without its other half is a backtick
         pieces[-2:] = ["`".join(pieces[-2:])]
-    return "".join(code(piece, limit) if number % 2 else _SPECIAL.sub(_entities, piece) for number, piece in enumerate(pieces))
+    return "".join(code(piece, limit) if number % 2 else _escaped(piece) for number, piece in enumerate(pieces))
 
 
-def table(head: list[str], rows: list[list[str]]) -> list[str]:
-    """The lines of a table; cells are Markdown already."""
-    return [f"| {' | '.join(head)} |", f"|{'---|' * len(head)}", *(f"| {' | '.join(row)} |" for row in rows)]
+def table(head: Sequence[str], rows: Sequence[Sequence[str]], numbers: Sequence[bool] = ()) -> list[str]:
+    """The lines of a table; cells are Markdown already. Args: numbers: which columns stand to the right."""
+    marks = ["---:" if number else "---" for number in numbers] or ["---"] * len(head)
+    return [_row(head), _row(marks), *map(_row, rows)]
 
 
-def _line(text: str, limit: int) -> str:
-    """On one line, printable, and short: control and reordering characters are shown as what they are, a hole."""
-    clean = "".join(char if char.isprintable() else " " if char in "\n\r\t" else "\N{REPLACEMENT CHARACTER}" for char in text[: limit + 1])
-    return clean if len(clean) <= limit else f"{clean[: limit - 1]}…"
+def printable(text: str, limit: int = 2000) -> str:
+    """A text on one line, without control, direction or invisible characters: their numbers stand in their place."""
+    cut = text if len(text) <= limit else f"{text[: limit - 1]}…"
+    return "".join(f"\\u{ord(char):04x}" if unicodedata.category(char) in _ODD else char for char in cut)
 
 
-def _entities(found: re.Match[str]) -> str:
-    """Character references: they are these characters when shown, and never markup."""
-    return "".join(f"&#{ord(char)};" for char in found[0])
+def _escaped(text: str) -> str:
+    plain = text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+    # The host looks for mentions and links after it has read escapes; an empty comment between their letters is what stops it.
+    return _LINKED.sub(lambda found: f"{found[0][0]}<!-- -->{found[0][1:]}", _SPECIAL.sub(lambda found: f"\\{found[0]}", plain))
+
+
+def _row(cells: Sequence[str]) -> str:
+    return f"| {' | '.join(cells)} |"

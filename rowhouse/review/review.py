@@ -100,14 +100,13 @@ class Review:
 
     @property
     def digest(self) -> str:
-        """The whole change as one number: what was reviewed, and nothing else, has it."""
+        """What is done to whom, as sixteen hexadecimal digits: the same change has the same, whichever commits it lies between."""
         said = {
-            "head": self.head,
-            "base": self.base,
             "tenants": {told.shape.example.tenant: [told.digest, *told.shape.tenants] for told in self.told},
             "shared": {key: value for key, value in self.digests.items() if key.startswith("cell/")},
+            "not shown": [self.head] if self.affected.program else [],
         }
-        return hashlib.sha256(json.dumps(said, sort_keys=True).encode()).hexdigest()
+        return hashlib.sha256(json.dumps(said, sort_keys=True).encode()).hexdigest()[:16]
 
     def markdown(self) -> str:
         """The comment, at most 60,000 characters."""

@@ -104,6 +104,12 @@ class GitHub:
         """The open pull requests into a branch."""
         return await self._list(f"{self._at}/pulls", Pull, {"state": "open", "base": base})
 
+    async def merged_by(self, sha: str) -> list[Pull]:
+        """The pull requests whose merge made a commit of the branch; none where it was pushed."""
+        return [
+            pull for pull in await self._list(f"{self._at}/commits/{sha}/pulls", Pull) if pull.merged_at and pull.merge_commit_sha == sha
+        ]
+
     async def comments(self, number: int) -> list[Comment]:
         """All comments on a pull request or issue, oldest first."""
         return await self._list(f"{self._at}/issues/{number}/comments", Comment)

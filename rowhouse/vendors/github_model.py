@@ -68,6 +68,9 @@ class Pull(_Answer):
     head: Side
     base: Side
     labels: tuple[Label, ...] = ()
+    merged_at: str | None = None
+    merge_commit_sha: str | None = None
+    """Of a merged one the commit on the base's branch; of an open one a trial of GitHub's."""
 
     @property
     def label_names(self) -> frozenset[str]:

@@ -1,14 +1,11 @@
-"""One first commit and one warm parent for all tests of reviews: making them costs more than most of the tests."""
+"""One first commit for all tests of reviews: making it costs more than most of the tests."""
 
-import asyncio
-import os
 import shutil
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from rowhouse import engine
+from tests.review.nurseries import nursery, warm  # noqa: F401 - fixtures
 from tests.review.scratch import TENANTS, Scratch
 
 
@@ -23,23 +20,3 @@ def scratch(first_commit: Path, tmp_path: Path) -> Scratch:
     root = tmp_path / "clone"
     shutil.copytree(first_commit, root, symlinks=True)
     return Scratch.opened(root)
-
-
-@pytest.fixture(scope="session")
-def nursery() -> Iterator[tuple[asyncio.AbstractEventLoop, engine.Nursery]]:
-    loop = asyncio.new_event_loop()
-    made = engine.Nursery()
-    loop.run_until_complete(made.__aenter__())
-    yield loop, made
-    loop.run_until_complete(made.__aexit__(None, None, None))
-    loop.close()
-
-
-@pytest.fixture
-def warm(nursery: tuple[asyncio.AbstractEventLoop, engine.Nursery]) -> Iterator[None]:
-    """Reviews start their programs from the shared parent."""
-    loop, made = nursery
-    loop.run_until_complete(made.ready())
-    os.environ["ROWHOUSE_NURSERY"] = made.socket
-    yield
-    del os.environ["ROWHOUSE_NURSERY"]

@@ -11,8 +11,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from rich.console import Console
 
+from rowhouse.review.markup import code, printable
+from rowhouse.review.markup import words as escaped
 from rowhouse.review.money_layout import Table, layout
-from rowhouse.review.money_words import code, escaped, markdown, printable, renderables
+from rowhouse.review.money_words import markdown, renderables
 from tests.review.money_support import acme, fleet_of, instance, meter, money, month_of, plan, quiet, with_plan
 from tests.strategies import odd_texts
 

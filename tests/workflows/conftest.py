@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.review.nurseries import nursery, warm  # noqa: F401 - fixtures
 from tests.workflows.github_stand_in import GitHubStandIn, running
 from tests.workflows.town import Town
 
@@ -18,7 +19,7 @@ def first_town(tmp_path_factory: pytest.TempPathFactory) -> Town:
 
 
 @pytest.fixture
-def town(first_town: Town, tmp_path: Path) -> Iterator[Town]:
+def town(first_town: Town, tmp_path: Path, warm: None) -> Iterator[Town]:  # noqa: F811 - a fixture
     with running(GitHubStandIn()) as hub:
         folder = tmp_path / "town"
         shutil.copytree(first_town.folder, folder)

@@ -79,6 +79,8 @@ class GitHubStandIn:
             "head": {"ref": "topic", "sha": sha, "repo": {"full_name": "mallory/houses" if fork else self.repository}},
             "base": {"ref": base, "sha": "0" * 40, "repo": {"full_name": self.repository}},
             "labels": [{"name": name} for name in labels],
+            "merged_at": None,
+            "merge_commit_sha": "f" * 40,  # a trial merge of GitHub's own
         }
         return self.pulls[number]
 
@@ -97,6 +99,7 @@ _ROUTES: list[tuple[str, re.Pattern[str], str, str, str]] = [
     ("POST", re.compile(r"/issues/(\d+)/comments"), "pull-requests", "write", "create_comment"),
     ("PATCH", re.compile(r"/issues/comments/(\d+)"), "pull-requests", "write", "edit_comment"),
     ("DELETE", re.compile(r"/issues/comments/(\d+)"), "pull-requests", "write", "delete_comment"),
+    ("GET", re.compile(r"/commits/([0-9a-f]{40})/pulls"), "pull-requests", "read", "pulls_of"),
     ("GET", re.compile(r"/commits/([0-9a-f]{40})/statuses"), "statuses", "read", "list_statuses"),
     ("POST", re.compile(r"/statuses/([0-9a-f]{40})"), "statuses", "write", "create_status"),
     ("GET", re.compile(r"/deployments"), "deployments", "read", "list_deployments"),
@@ -149,6 +152,9 @@ class _Api:
     def open_pulls(self, *, query: dict[str, str], **_: Any) -> Answer:
         found = [p for p in self.hub.pulls.values() if p["state"] == query.get("state", "open") and p["base"]["ref"] == query["base"]]
         return 200, found
+
+    def pulls_of(self, sha: str, **_: Any) -> Answer:
+        return 200, [pull for pull in self.hub.pulls.values() if sha in {pull["merge_commit_sha"], pull["head"]["sha"]}]
 
     def list_comments(self, number: str, **_: Any) -> Answer:
         return 200, self.hub.comments.get(int(number), [])

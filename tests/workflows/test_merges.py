@@ -1,7 +1,6 @@
 """The steps of apply.yml, run for real: what a merge has to bring where, what is noted of it, and who waits meanwhile."""
 
 import json
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -29,10 +28,7 @@ def applied(town: Town, cell: str, outcome: dict[str, Any] | None = None, code: 
     spy.mkdir(exist_ok=True)
     (spy / "outcome.json").write_text(json.dumps(outcome if outcome is not None else {"ok": True, "failures": []}))
     (spy / "sitecustomize.py").write_text(
-        f"import sys\nsys.path.insert(0, {str(Path(__file__).parent / 'site')!r})\n"
-        "import importlib.util, os, pathlib\n"
-        f"spec = importlib.util.spec_from_file_location('real_site', {str(Path(__file__).parent / 'site' / 'sitecustomize.py')!r})\n"
-        "spec.loader.exec_module(importlib.util.module_from_spec(spec))\n"
+        "import os, pathlib, sys\n"
         "if sys.orig_argv[1:3] == ['-m', 'rowhouse.cli'] and sys.orig_argv[3] == 'up':\n"
         f"    folder = pathlib.Path({str(spy)!r})\n"
         "    (folder / 'asked').write_text(repr((sys.orig_argv[3:], sorted(os.environ))))\n"
@@ -95,6 +91,62 @@ def test_up_is_asked_for_one_cell_without_the_workflows_token_and_its_words_are_
     lines = ran.out.splitlines()
     stop = next(line for line in lines if line.startswith("::stop-commands::"))
     assert lines.index(stop) < lines.index("::add-mask::x") < lines.index(f"::{stop.removeprefix('::stop-commands::')}::")
+
+
+def ranges(town: Town) -> list[tuple[str, str]]:
+    """What the last `up` was told to have been reviewed, but for the empty range that stands for nothing."""
+    argv, _ = eval((town.folder / "spy/asked").read_text())
+    told = [argv[at + 1].split("..") for at, word in enumerate(argv) if word == "--reviewed"]
+    assert told, "an apply without any range does whatever the files say"
+    return [(base, head) for base, head in told if base != head]
+
+
+@pytest.mark.parametrize("squash", [False, True])
+def test_what_was_reviewed_of_a_merge_is_what_its_apply_may_do(town: Town, squash: bool):
+    settle(town)
+    base = town.git("rev-parse", "main")
+    head = town.propose(1, {"tenants/echo.yaml": NEW})
+    commented(town, 1)
+    town.accept(1, squash=squash)
+    town.merge("tenants/foxy.yaml", NEW.replace("echo", "foxy"))  # pushed, reviewed by nobody
+    planned(town)
+    assert applied(town, "main").code == 0
+    assert ranges(town) == [(base, head)]
+
+
+def test_a_review_that_somebody_else_says_there_was_approves_nothing(town: Town):
+    settle(town)
+    base = town.git("rev-parse", "main")
+    head = town.propose(1, {"tenants/echo.yaml": NEW})
+    forged = {"id": town.hub.fresh(), "state": "success", "context": "rowhouse/review", "creator": town.hub.user("mallory")}
+    town.hub.statuses[head] = [forged | {"description": f"nothing blocks the merge; change {'0' * 16} of {base}"}]
+    town.accept(1)
+    planned(town)
+    assert applied(town, "main").code == 0
+    assert ranges(town) == []
+
+
+def test_a_change_with_another_digest_than_was_reviewed_approves_nothing(town: Town):
+    settle(town)
+    base = town.git("rev-parse", "main")
+    head = town.propose(1, {"tenants/echo.yaml": NEW})
+    wrong = {"id": town.hub.fresh(), "state": "success", "context": "rowhouse/review", "creator": town.hub.user(BOT)}
+    town.hub.statuses[head] = [wrong | {"description": f"nothing blocks the merge; change {'0' * 16} of {base}"}]
+    town.accept(1)
+    planned(town)
+    ran = applied(town, "main")
+    assert ranges(town) == []
+    assert "another digest" in ran.out
+
+
+def test_a_person_may_say_that_what_nobody_reviewed_is_applied_too(town: Town):
+    settle(town)
+    town.merge("tenants/echo.yaml", NEW)
+    planned(town)
+    town.values["inputs.unreviewed"] = "true"
+    assert applied(town, "main").code == 0
+    argv, _ = eval((town.folder / "spy/asked").read_text())
+    assert "--reviewed" not in argv
 
 
 def test_tenants_that_failed_wait_and_the_others_do_not(town: Town):

@@ -253,10 +253,11 @@ def test_a_label_that_github_knows_counts_and_one_that_only_the_event_has_does_n
     spy.mkdir()
     (spy / "sitecustomize.py").write_text(
         "import sys, types\n"
-        "def review_range(root, base, head, *, labels=frozenset()):\n"
+        "def review(root, base, head, *, labels=frozenset()):\n"
         f"    open({str(said)!r}, 'a').write(repr(sorted(labels)) + chr(10))\n"
-        "    return types.SimpleNamespace(blocked=(), cells=(), tenants=(), markdown=lambda: 'well', document=dict)\n"
-        "sys.modules['rowhouse.review.review'] = types.SimpleNamespace(review_range=review_range)\n"
+        "    return types.SimpleNamespace(blocked=(), cells=(), tenants=(), digest='0' * 16, markdown=lambda: 'well', document=dict)\n"
+        "selection = lambda *_: types.SimpleNamespace(cells=(), tenants=())\n"
+        "sys.modules['rowhouse.cli.reviewing'] = types.SimpleNamespace(house_review=review, house_selection=selection)\n"
     )
     ran = town.step("comment", "fork", "rowhouse ci comment", "pull_request_target", event, PYTHONPATH=str(spy))
     assert ran.code == 0, ran.out
@@ -272,9 +273,10 @@ def test_a_review_that_breaks_leaves_a_failed_status_and_no_secret(town: Town):
     spy.mkdir()
     (spy / "sitecustomize.py").write_text(
         "import os, sys, types\n"
-        "def review_range(*args, **more):\n"
+        "def review(*args, **more):\n"
         "    raise ValueError('@team ' + os.environ.get('GITHUB_TOKEN', 'no token here'))\n"
-        "sys.modules['rowhouse.review.review'] = types.SimpleNamespace(review_range=review_range)\n"
+        "selection = lambda *_: types.SimpleNamespace(cells=(), tenants=())\n"
+        "sys.modules['rowhouse.cli.reviewing'] = types.SimpleNamespace(house_review=review, house_selection=selection)\n"
     )
     ran = town.step("comment", "fork", "rowhouse ci comment", "pull_request_target", town.event(1), PYTHONPATH=str(spy))
     assert ran.code != 0

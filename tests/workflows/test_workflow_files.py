@@ -29,7 +29,13 @@ RIGHTS = {
     ("apply", "cells"): {"contents": "read", "deployments": "write"},
     ("apply", "hold"): {"contents": "read", "deployments": "read", "pull-requests": "read", "statuses": "write"},
     ("apply", "release"): {"contents": "read", "deployments": "read", "pull-requests": "read", "statuses": "write"},
-    ("apply", "apply"): {"contents": "read", "deployments": "write", "id-token": "write"},
+    ("apply", "apply"): {
+        "contents": "read",
+        "deployments": "write",
+        "pull-requests": "read",
+        "statuses": "read",
+        "id-token": "write",
+    },
     ("reconcile", "cells"): {"contents": "read"},
     ("reconcile", "reconcile"): {"contents": "read", "id-token": "write"},
     ("drift", "cells"): {"contents": "read"},
@@ -40,7 +46,7 @@ RIGHTS = {
 }
 # Expressions that give a step a value, all of them ours, GitHub's own, or set by somebody who may write settings or start the run by hand.
 HARMLESS = re.compile(
-    r"github\.token|matrix\.(lane|cells)|vars\.[A-Z_]+|inputs\.(period|approved)"
+    r"github\.token|matrix\.(lane|cells)|vars\.[A-Z_]+|inputs\.(period|approved|unreviewed)"
     r"|secrets\.[A-Z_]+( \|\| env\.AWS_(ACCESS_KEY_ID|SECRET_ACCESS_KEY))?"
 )
 

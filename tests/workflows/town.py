@@ -19,8 +19,7 @@ from tests.workflows.github_stand_in import GitHubStandIn, Token
 
 ROOT = Path(__file__).resolve().parents[2]
 WORKFLOWS = ROOT / ".github" / "workflows"
-SITE = Path(__file__).resolve().parent / "site"
-SHIPPED = ("Pulumi.yaml", "plans", "apps", "stacks", "components", "policies")
+SHIPPED = ("Pulumi.yaml", "plans", "apps", "stacks", "components", "policies", "rowhouse")
 TENANT = "owner: {{email: ops@{name}.example}}\nplan: aether/pro\n"
 EXPRESSION = re.compile(r"\$\{\{\s*(.*?)\s*\}\}")
 STEP_S = 90
@@ -91,6 +90,7 @@ class Town:
         self.git("remote", "add", "origin", str(self.bare))
         for name in ("acme", "bolt", "cork"):
             self.write(f"tenants/{name}.yaml", TENANT.format(name=name))
+        shutil.copy(dev / "stacks/Pulumi.main.yaml", dev / "stacks/Pulumi.two.yaml")
         self.write("tenants/dune.yaml", TENANT.format(name="dune") + "cell: two\n")
         self.commit("four tenants")
         self.push()
@@ -117,6 +117,16 @@ class Town:
         """A change that is merged: one file, new, other or (without a text) gone."""
         self.write(path, text) if text is not None else (self.folder / "dev" / path).unlink()
         self.commit(f"merge {path}")
+        return self.push()
+
+    def accept(self, number: int, *, squash: bool = False) -> str:
+        """Merge a pull request as GitHub's button does. Returns: the commit on main."""
+        pull = self.hub.pulls[number]
+        self.git("fetch", "-q", "origin", f"refs/pull/{number}/head")
+        self.git("merge", "-q", *(["--squash"] if squash else ["--no-ff", "-m", f"Merge #{number}"]), pull["head"]["sha"])
+        if squash:
+            self.commit(f"Squash #{number}")
+        pull |= {"state": "closed", "merged_at": "2026-11-21T00:00:00Z", "merge_commit_sha": self.git("rev-parse", "HEAD")}
         return self.push()
 
     def propose(self, number: int, files: dict[str, str | None], *, at: str = "main", **about: Any) -> str:
@@ -183,7 +193,7 @@ class Town:
             env={
                 "PATH": f"{Path(sys.executable).parent}:/usr/bin:/bin",
                 "HOME": str(runner),
-                "PYTHONPATH": str(SITE),
+                **({"ROWHOUSE_NURSERY": os.environ["ROWHOUSE_NURSERY"]} if "ROWHOUSE_NURSERY" in os.environ else {}),
                 "GITHUB_ACTIONS": "true",
                 "GITHUB_API_URL": self.hub.url,
                 "GITHUB_SERVER_URL": f"file://{self.folder / 'server'}",
