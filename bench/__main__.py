@@ -10,7 +10,7 @@ import sys
 import time
 from typing import Any
 
-PARTS = ("fleet", "calls", "gateway", "cloud", "engine", "metering", "observe", "passes")
+PARTS = ("fleet", "calls", "gateway", "cloud", "engine", "metering", "observe", "passes", "review")
 
 
 def main() -> int:

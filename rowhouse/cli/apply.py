@@ -7,10 +7,12 @@ import contextlib
 import os
 import sys
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Protocol
+from typing import TYPE_CHECKING, Annotated, Protocol
 
 import typer
+import yaml
 from rich.console import Console
 
 from rowhouse.cli import guards
@@ -21,6 +23,11 @@ from rowhouse.cli.render import print_outcome
 from rowhouse.cli.surroundings import EngineName, EnvironmentProblemError, StackBusyError, Surroundings, surroundings
 from rowhouse.cli.sweep import Leftover, Owner, Sweep
 from rowhouse.review.changes import Outcome
+from rowhouse.spec import Fleet
+from rowhouse.spec.guardrails import load_guardrails
+
+if TYPE_CHECKING:
+    from rowhouse.cli.rollout import NewImages
 
 __all__ = ["Driver", "destroy", "driver_for", "prepared", "preview", "refresh", "up"]
 
@@ -72,8 +79,20 @@ def driver_for(where: Surroundings, stack: str) -> Driver:
     return EmbeddedDriver(where.root, stack, dict(where.env))  # type: ignore[return-value]
 
 
-def prepared(stack: str, engine: EngineName) -> tuple[Surroundings, Driver, dict[str, object], Words]:
-    """Everything checked that can be checked before an engine starts; the state at that moment; and how to say an outcome to people.
+@dataclass(frozen=True)
+class Prepared:
+    """What a run over a stack works with."""
+
+    where: Surroundings
+    driver: Driver
+    state: dict[str, object]
+    """Before the run."""
+    words: Words
+    fleet: Fleet
+
+
+def prepared(stack: str, engine: EngineName) -> Prepared:
+    """Everything checked that can be checked before an engine starts.
 
     Raises: SpecError, EnvironmentProblemError.
     """
@@ -85,7 +104,7 @@ def prepared(stack: str, engine: EngineName) -> tuple[Surroundings, Driver, dict
     def words(outcome: Outcome) -> Outcome:
         return in_plain_prices(guards.in_the_files_words(outcome, fleet, stack, state), fleet, state)
 
-    return where, driver, state, words
+    return Prepared(where, driver, state, words, fleet)
 
 
 @contextlib.asynccontextmanager
@@ -128,7 +147,8 @@ def preview(
     stack: StackOption = "main", engine: EngineOption = "auto", refresh: RefreshOption = False, as_json: JsonOption = False
 ) -> None:
     """Show what `up` would change, without changing anything."""
-    where, driver, state, words = prepared(stack, engine)
+    made = prepared(stack, engine)
+    where, driver, state, words = made.where, made.driver, made.state, made.words
 
     async def look(teller: Teller) -> tuple[Outcome, list[Leftover]]:
         async with _sweeping(where, driver, stack, state, teller, changing=False) as sweep:
@@ -154,8 +174,11 @@ def up(
     as_json: JsonOption = False,
 ) -> None:
     """Make it so: show the preview, ask, apply."""
-    where, driver, state, words = prepared(stack, engine)
+    made = prepared(stack, engine)
+    where, driver, state, words = made.where, made.driver, made.state, made.words
     ranges = _ranges(where, reviewed or [])
+
+    from rowhouse.cli.rollout import new_images
 
     async def work(teller: Teller) -> tuple[Outcome, list[Leftover]]:
         async with _sweeping(where, driver, stack, state, teller) as sweep:
@@ -165,11 +188,45 @@ def up(
                 _asker(teller, "Apply these changes?", "applying", sweep.found, words), driver, sweep, teller, asks=not yes
             )
             held = await _held(where, driver, stack, ranges, teller, refresh=refresh) if ranges else {}
-            return words(await driver.up(teller, review, refresh=refresh, held=held)), sweep.removed
+            found = new_images(made.fleet, stack, state)
+            if len(found.images) < 2:
+                return words(await driver.up(teller, review, refresh=refresh, held=held)), sweep.removed
+            return words(await _in_waves(made, stack, found, teller, review, held, refresh=refresh)), sweep.removed
 
     with Teller(prose, "applying" if yes else "previewing", quiet=as_json) as teller:
         outcome, removed = asyncio.run(work(teller))
     _finish(outcome, as_json=as_json, done=not outcome.declined, leftovers=removed)
+
+
+async def _in_waves(
+    made: Prepared, stack: str, found: NewImages, teller: Teller, review: object, held: Mapping[str, str], *, refresh: bool
+) -> Outcome:
+    """Apply a change that brings several tenants a new image."""
+    from rowhouse.cli.rollout import roll_out
+    from rowhouse.vendors.fly import Fly
+
+    project = str(yaml.safe_load((made.where.root / "Pulumi.yaml").read_text(encoding="utf-8"))["name"])
+    asked = review
+    machines = Fly.from_environment(made.where.env)
+
+    async def apply(kept: Mapping[str, str]) -> Outcome:
+        nonlocal asked
+        now, asked = asked, None  # who agreed to the rollout is not asked again for each wave
+        return await made.driver.up(teller, now, refresh=refresh, held=kept)
+
+    try:
+        return await roll_out(
+            found,
+            load_guardrails(made.where.root).rollout,
+            apply,
+            made.driver.export,
+            machines,
+            held,
+            lambda tenant: f"urn:pulumi:{stack}::{project}::rowhouse:index:Tenant::{tenant}",
+            lambda text: teller.said("info", text),
+        )
+    finally:
+        await machines.close()
 
 
 def _ranges(where: Surroundings, reviewed: Sequence[str]) -> list[tuple[str, str]]:
@@ -206,7 +263,7 @@ async def _held(
 @resumable
 def refresh(stack: StackOption = "main", engine: EngineOption = "auto", as_json: JsonOption = False) -> None:
     """Read every object at the vendors again and correct the state; changes nothing at the vendors."""
-    _, driver, _, _ = prepared(stack, engine)
+    driver = prepared(stack, engine).driver
     with Teller(prose, "refreshing", quiet=as_json) as teller:
         outcome = asyncio.run(driver.refresh(teller))
     _finish(outcome, as_json=as_json, done=True)

@@ -1,4 +1,4 @@
-"""The first act: files to gated, billed instances, and a small life with them; then the second, a month and its bills.
+"""The first act: files to gated, billed instances, and a small life with them; then a month and its bills, and then pull requests.
 
 Everything that is printed was seen: a promise that does not hold ends the demo with exit code 1.
 """
@@ -26,6 +26,7 @@ from rowhouse.cli.render import changes_text, print_outcome, resources, table
 from rowhouse.cli.status import Row, rows, status_table, tenants_in
 from rowhouse.demo.month import Month
 from rowhouse.demo.narrator import Narrator, promise
+from rowhouse.demo.proposal import Proposal
 from rowhouse.demo.stage import PromiseBrokenError, Stage, local_cloud
 from rowhouse.demo.visits import hostname_of, member_of, visit_all
 from rowhouse.demo.workspace import edit, make_workspace
@@ -75,7 +76,7 @@ class _Show:
         self.env: dict[str, str]
 
     async def play(self) -> None:
-        """Act one: files to instances. Act two: a month of use, to invoices (month.py)."""
+        """Act one: files to instances. Act two: a month of use, to invoices (month.py). Act three: pull requests (proposal.py)."""
         self.narrator.title("Starting the local cloud", "Fly, Cloudflare and Stripe as stand-ins on this machine; no account, no network.")
         make_workspace(self.root, self.project)
         async with contextlib.AsyncExitStack() as stack:
@@ -92,6 +93,7 @@ class _Show:
             await self._life(found)
             await self._nothing_left_to_do()
             await Month(self.stage, self.driver, self.env, self.project, self.narrator).play(_this_month())
+            await Proposal(self.driver, self.env, self.project, self.narrator).play()
             if self.keep:
                 await self._stay(await self._status())
 

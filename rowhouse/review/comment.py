@@ -24,7 +24,8 @@ LONGEST: Final = 60_000
 _ROWS: Final = 20
 _NAMED: Final = 5
 _GONE: Final = frozenset({"delete", "replace", "create-replacement", "delete-replaced", "discard"})
-_SIGNS: Final = {"create": "+", "update": "~", "delete": "-", "discard": "-", "import": "="}
+_SIGNS: Final = {"update": "~", "delete": "✕", "discard": "✕", "import": "⇥"}
+"""None of them is a mark of a list, which each stands in."""
 _DIGEST: Final = re.compile(r"(@sha256:[0-9a-f]{8})[0-9a-f]{56}$")
 _TELLS_LITTLE: Final = frozenset({"terms", "minSecretsVersion"})
 
@@ -200,7 +201,7 @@ def _steps(changes: Iterable[Change]) -> list[str]:
         kinds: dict[str, int] = {}
         for change in made:
             kinds[change.kind] = kinds.get(change.kind, 0) + 1
-        lines.append("+ new: " + ", ".join(f"{number} {kind}s" if number > 1 else kind for kind, number in sorted(kinds.items())))
+        lines.append("new: " + ", ".join(f"{number} {kind}s" if number > 1 else kind for kind, number in sorted(kinds.items())))
     for change in resources:
         if change.op == "create":
             continue

@@ -34,7 +34,10 @@ class Rollout(BaseModel):
         default=[1, 10, 100], description="Then so many percent of the others, ascending; the last is 100."
     )
     health_seconds: int = Field(
-        default=60, ge=1, le=900, description="For how long a wave may take to become healthy; else the rollout stops there."
+        default=60,
+        ge=1,
+        le=900,
+        description="So long after a wave its machines are looked at; where one is not healthy then, the rollout halts.",
     )
 
 

@@ -215,7 +215,8 @@ async def _opened(folder: Path, nursery: Nursery, options: dict[str, Any]) -> Wo
     for name in ("stacks", "components"):
         shutil.copytree(ROOT / name, project / name, ignore=shutil.ignore_patterns("__pycache__"))
     (project / "rowhouse").symlink_to(ROOT / "rowhouse")
-    made = World(folder, LocalCloud(folder / "cloud", images=IMAGES, limits=False), nursery, **options)
+    images = (*IMAGES, *options.pop("images", ()))
+    made = World(folder, LocalCloud(folder / "cloud", images=images, limits=False), nursery, **options)
     if made.engine == "pulumi":
         fit_for_pulumi(folder, project)
     made.write("plans/shop.yaml", CATALOG)
