@@ -13,16 +13,16 @@ from typing import Final
 __all__ = ["code", "printable", "table", "words"]
 
 _ODD: Final = frozenset({"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"})
-_SPECIAL: Final = re.compile(r"([\\`*_\[\]#~|!$])|^([-+=])(?=\s)|(?<=\d)([.)])(?=\s)")
+_SPECIAL: Final = re.compile(r"([\\`*_\[\]#~!$])|^([-+=])(?=\s)|(?<=\d)([.)])(?=\s)")
 _LINKED: Final = re.compile(r"(?i)(@|#|://|www(?=\.)|gh(?=-\d))")
 """What a comment's host makes a mention, a reference or a link of."""
 _LONGEST: Final = 80
+_BAR: Final = "\\|"
 
 
 def code(value: object, limit: int = _LONGEST) -> str:
-    """A value as inline code, in which nothing is markup and nobody is mentioned; fit for a table's cell."""
+    """A value as inline code, in which nothing is markup and nobody is mentioned."""
     text = printable(str(value), limit).replace("`", "'")
-    text = text.replace("|", "\\|")  # a table is cut into cells before code is seen
     return f"`{text}`" if text.strip() else "` `"
 
 
@@ -53,4 +53,5 @@ def _escaped(text: str) -> str:
 
 
 def _row(cells: Sequence[str]) -> str:
-    return f"| {' | '.join(cells)} |"
+    # A table is cut into cells before anything else in it is seen, code too.
+    return f"| {' | '.join(cell.replace('|', _BAR) for cell in cells)} |"

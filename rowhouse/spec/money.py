@@ -15,7 +15,8 @@ def rounded(amount: Decimal | Fraction) -> Decimal:
     # In whole numbers, because a bill has many lines: four times as quick as `round(Fraction(amount) * 100)`, which it equals.
     top, bottom = amount.as_integer_ratio()
     cents, rest = divmod(top * 100, bottom)
-    return Decimal(cents + (2 * rest > bottom or (2 * rest == bottom and cents % 2 == 1))).scaleb(-2)
+    # From text, because arithmetic would cut a number off at the context's digits.
+    return Decimal(f"{cents + (2 * rest > bottom or (2 * rest == bottom and cents % 2 == 1))}E-2")
 
 
 def minor_units(amount: Decimal) -> int:
