@@ -110,7 +110,7 @@ class Proposal:
         with Teller(self._narrator.console, "previewing") as teller:
             preview = await self._driver.preview(teller)
         left = unapproved(preview, approved)
-        promise(set(left) == {"fern"}, f"left alone are {sorted(left)}, not fern")
+        promise(set(left) == {"fern"}, f"left alone are {left}, not fern alone")
         with Teller(self._narrator.console, "applying") as teller:
             outcome = await self._driver.up(teller, held=held_urns(preview, left))
         self._narrator.console.print(changes_text(outcome), end="")

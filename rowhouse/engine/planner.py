@@ -234,7 +234,7 @@ class Planner:
         if recreating or external:
             return await self._replacement(old, new, client, Diff(changed=True, replaces=[]))
         if run.options.offline:
-            new.inputs = _as_it_was(new, old)
+            new.inputs = _as_it_was(new, old, self.replaced)
         diff = await self._diff(goal, old, new, client)
         forced = "an interrupted update is repeated" if pending is not None and pending.kind == "updating" else ""
         if (diff.replaces and diff.changed is not False) or old.pending_replacement:
@@ -325,9 +325,10 @@ class Planner:
         return outcome
 
 
-def _as_it_was(new: State, old: State) -> dict[str, Any]:
-    """The inputs, where what is not known yet and comes from where it came from before is what it was."""
-    alike = {key for key in new.inputs if new.property_dependencies.get(key, []) == old.property_dependencies.get(key, [])}
+def _as_it_was(new: State, old: State, replaced: set[str]) -> dict[str, Any]:
+    """The inputs, where what is not known yet and comes from where it came from before, from an object that stays, is what it was."""
+    before, after = old.property_dependencies, new.property_dependencies
+    alike = {key for key in new.inputs if after.get(key, []) == before.get(key, []) and replaced.isdisjoint(after.get(key, []))}
     return {key: fill_unknown(value, old.inputs[key]) if key in alike & old.inputs.keys() else value for key, value in new.inputs.items()}
 
 

@@ -11,42 +11,108 @@ import asyncio
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
+from rowhouse import engine
+from rowhouse.engine.properties import UNKNOWN_TEXT, redacted
 from rowhouse.review.affected import CATALOG_CELL
 from rowhouse.review.changes import Outcome, Step, tenant_of
 from rowhouse.review.commits import Commits
-from rowhouse.review.digests import text_of
+from rowhouse.review.digests import plain
 from rowhouse.review.render import CellWork, render, warm_parent
 from rowhouse.review.sides import Sides
 
 __all__ = ["Approved", "approved_in", "held_urns", "unapproved"]
 
 _TENANT = "rowhouse:index:Tenant"
-_ALWAYS = frozenset({"update"})
+_NOT_KNOWN = frozenset({"[unknown]", engine.FORESEEN, UNKNOWN_TEXT})
+_ABSENT = object()
 
 
 @dataclass(slots=True)
 class Approved:
     """What may be done to one cell."""
 
-    steps: set[str] = field(default_factory=set)
-    """Canonical lines."""
-    touched: set[str] = field(default_factory=set)
-    """URNs of resources that a reviewed step makes or changes."""
-    ranges: int = 0
+    steps: dict[str, list[Step]] = field(default_factory=dict)
+    """URN to its steps in the order of the reviewed ranges, as they were foreseen without vendors."""
+    standing: dict[str, Step] = field(default_factory=dict)
+    """URN to a resource that the reviewed ranges leave as it is: it may follow one that they change, where it has that one's outputs."""
 
     def covers(self, step: Step) -> bool:
         """Whether a step was reviewed. Finishing what an earlier attempt of a reviewed step left half done counts as that step."""
-        if text_of(step) in self.steps:
-            return True
-        unfinished = step.op in _ALWAYS and step.before == step.after
-        return unfinished and step.urn in self.touched
+        return not self.unlike(step)
+
+    def unlike(self, step: Step) -> list[str]:
+        """The properties in which a step is not the one that was reviewed; its operation, in brackets, where that is not."""
+        chain = self.steps.get(step.urn)
+        changed = _changed(step)
+        if chain is None:
+            same = self.standing.get(step.urn)
+            if same is None or step.op != "update" or not changed:
+                return [f"[{step.op}]"]
+            return [key for key in changed if not (self._follows(same, key) and _alike(same, [same], step, key))]
+        if step.op == "update" and not changed:
+            return []
+        if step.op not in {one.op for one in chain} or (step.op == "delete") != (chain[-1].op == "delete"):
+            return [f"[{step.op}]"]
+        if step.op == "delete":
+            return []
+        if step.op == "create":
+            changed = sorted({*changed, *_keys(chain[-1].after)})
+        return [key for key in changed if not _alike(chain[-1], chain, step, key)]
+
+    def _follows(self, same: Step, key: str) -> bool:
+        return any(urn in self.steps for urn in same.comes_from.get(key, ()))
+
+
+def _keys(inputs: Mapping[str, Any] | None) -> set[str]:
+    return {key for key in inputs or {} if not key.startswith("__")}  # what bridged plugins note for themselves
+
+
+def _changed(step: Step) -> list[str]:
+    before, after = step.before or {}, step.after or {}
+    keys = sorted(_keys(before) | _keys(after))
+    return keys if step.op in {"create", "delete"} else [key for key in keys if plain(before.get(key)) != plain(after.get(key))]
+
+
+def _alike(last: Step, chain: Sequence[Step], step: Step, key: str) -> bool:
+    """Whether a property becomes what the last reviewed step makes it, from what it was at some point on the way there."""
+    if not _fits((last.after or {}).get(key, _ABSENT), (step.after or {}).get(key, _ABSENT), key in last.comes_from):
+        return False
+    if step.op == "create":
+        return True
+    value = (step.before or {}).get(key, _ABSENT)
+    stations = [(one, one.before) for one in chain] + [(one, one.after) for one in chain[:-1]]
+    return any(_fits((inputs or {}).get(key, _ABSENT), value, key in one.comes_from) for one, inputs in stations)
+
+
+def _fits(foreseen: Any, value: Any, open_: bool) -> bool:
+    """Whether a value is the foreseen one; where `open_`, what was not known without vendors may be anything."""
+    if not open_:
+        return bool(plain(foreseen) == plain(value))
+    if isinstance(foreseen, str) and foreseen in _NOT_KNOWN:
+        return value is not _ABSENT
+    if isinstance(value, str) and value in _NOT_KNOWN:
+        return _has_unknown(foreseen)
+    if isinstance(foreseen, Mapping) and isinstance(value, Mapping):
+        return foreseen.keys() == value.keys() and all(_fits(item, value[name], open_) for name, item in foreseen.items())
+    if isinstance(foreseen, list) and isinstance(value, list):
+        return len(foreseen) == len(value) and all(_fits(one, other, open_) for one, other in zip(foreseen, value, strict=True))
+    return bool(plain(foreseen) == plain(value))
+
+
+def _has_unknown(value: Any) -> bool:
+    if isinstance(value, Mapping):
+        return any(map(_has_unknown, value.values()))
+    if isinstance(value, list):
+        return any(map(_has_unknown, value))
+    return isinstance(value, str) and value in _NOT_KNOWN
 
 
 async def approved_in(root: Path, ranges: Sequence[tuple[str, str]], cell: str) -> Approved:
     """What reviewed ranges do to one cell, one after the other. Raises: CommitsError, RenderError."""
     commits = Commits(root)
-    found = Approved(ranges=len(ranges))
+    found = Approved()
     async with warm_parent() as nursery:
         for base, head in ranges:
             sides = await asyncio.to_thread(Sides, commits, base, head)
@@ -57,8 +123,9 @@ async def approved_in(root: Path, ranges: Sequence[tuple[str, str]], cell: str) 
             # The range is merged: its program is what applies it, so each side is rendered by its own.
             code = head if affected.program else base
             (made,) = await render(commits, base, sides.side(0), sides.side(1), [CellWork(cell, tenants)], nursery, code_after=code)
-            found.steps |= {text_of(step) for step in made.outcome.steps.values()}
-            found.touched |= set(made.outcome.steps)
+            for urn, step in made.outcome.steps.items():
+                found.steps.setdefault(urn, []).append(step)
+            found.standing |= {state.urn: _standing(state) for state in made.after if state.custom}
     return found
 
 
@@ -71,7 +138,7 @@ def unapproved(preview: Outcome, approved: Approved) -> dict[str, str]:
     for step in preview.steps.values():
         if not approved.covers(step):
             found.setdefault(tenant_of(step.urn, preview.parents), []).append(step)
-    return {tenant: _why(steps) for tenant, steps in sorted(found.items())}
+    return {tenant: _why(steps, approved) for tenant, steps in sorted(found.items())}
 
 
 def held_urns(preview: Outcome, reasons: Mapping[str, str]) -> dict[str, str]:
@@ -84,14 +151,14 @@ def _is_tenant(urn: str) -> bool:
     return bool(urn) and urn.split("::")[2].rsplit("$", 1)[-1] == _TENANT
 
 
-def _why(steps: Sequence[Step]) -> str:
+def _why(steps: Sequence[Step], approved: Approved) -> str:
     first = min(steps, key=lambda step: step.urn)
     name = first.urn.rsplit("::", 1)[-1]
     more = f" and {len(steps) - 1} more" if len(steps) > 1 else ""
-    what = ", ".join(_differing(first)) if first.op == "update" else ""
-    return f"{first.op} of {name}{f' ({what})' if what else ''}{more} was not in what was reviewed"
+    what = ", ".join(approved.unlike(first)[:5]) if first.op == "update" else ""
+    return f"{first.op} of {name}{f' ({what})' if what and what != '[update]' else ''}{more} was not in what was reviewed"
 
 
-def _differing(step: Step) -> list[str]:
-    before, after = step.before or {}, step.after or {}
-    return [key for key in sorted(before.keys() | after.keys()) if before.get(key) != after.get(key)][:5]
+def _standing(state: engine.State) -> Step:
+    inputs = redacted(state.inputs)
+    return Step("same", state.urn, state.type, inputs, inputs, {key: urns for key, urns in state.property_dependencies.items() if urns})

@@ -67,7 +67,7 @@ class Step:
     """Inputs; secrets as `[secret]`."""
     after: Mapping[str, Any] | None
     comes_from: Mapping[str, Iterable[str]] = field(default_factory=dict)
-    """Property to the URNs of the resources that its value is an output of, after the step."""
+    """Property to the URNs of the resources that something in its value is an output of, before the step or after it."""
 
 
 @dataclass(frozen=True)
@@ -118,10 +118,14 @@ class Outcome:
         """Keep one step of a preview, from the resource as it is and as it would be, in Pulumi's own keys."""
         kind = str((new or old or {}).get("type") or "")
         name = _ONE_STEP.get(op, op)
-        if kind.startswith(_COMPONENTS) or (name == "delete" and urn in self.steps):  # the second: the last part of a replacement
+        if kind.startswith(_COMPONENTS) or (op.startswith("delete") and urn in self.steps):  # the second: the last part of a replacement
             return
         before, after = (None if side is None else dict(side.get("inputs") or {}) for side in (old, new))
-        sources = {key: urns for key, urns in ((new or {}).get("propertyDependencies") or {}).items() if urns}
+        sources: dict[str, list[str]] = {}
+        for side in (old, new):
+            for key, urns in ((side or {}).get("propertyDependencies") or {}).items():
+                sources[key] = sorted({*sources.get(key, ()), *urns})
+        sources = {key: urns for key, urns in sources.items() if urns}
         self.steps[urn] = Step(name, urn, kind, before, None if name == "delete" else after, sources)
 
     def by_tenant(self) -> dict[str, list[Change]]:

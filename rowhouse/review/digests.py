@@ -1,8 +1,8 @@
 """A tenant's change as one number: equal when the same is done to the same resources with the same values, whoever foresees it.
 
 Does: write each step canonically (operation, resource, changed properties with their values before and after) and hash a tenant's steps.
-Does not: keep a digest anywhere. A value that is an output of another resource is written as where it comes from, because a review without
-vendors cannot know it, and an apply does; a secret is written as being one.
+Does not: keep a digest anywhere. What is an output of another resource is written as where it comes from, because a review without vendors
+cannot know it; a secret is written as being one.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from typing import Any, Final
 from rowhouse.review.changes import Step, tenant_of
 from rowhouse.spec.policy import UNKNOWN
 
-__all__ = ["canonical", "digest_of", "digests_by_tenant", "text_of"]
+__all__ = ["canonical", "digest_of", "digests_by_tenant", "plain"]
 
 _DIGITS: Final = 16
 
@@ -31,7 +31,7 @@ def canonical(step: Step) -> list[Any]:
         if step.op in {"update", "replace"} and old == new:
             continue
         sources = sorted(_name(urn) for urn in step.comes_from.get(key, ()))
-        rows[key] = {"from": sources} if sources else [_plain(old), _plain(new)]
+        rows[key] = [plain(old), plain(new), *sources]
     return [step.op, step.type, _name(step.urn), rows]
 
 
@@ -45,15 +45,7 @@ def digests_by_tenant(steps: Iterable[Step], parents: Mapping[str, str]) -> dict
 
 def digest_of(steps: Iterable[Step]) -> str:
     """One tenant's steps as sixteen hexadecimal digits; their order does not matter."""
-    return _hash("\n".join(sorted(map(text_of, steps))))
-
-
-def text_of(step: Step) -> str:
-    """A step as one canonical line: two steps do the same when, and only when, their lines are equal."""
-    return json.dumps(canonical(step), sort_keys=True, separators=(",", ":"))
-
-
-def _hash(text: str) -> str:
+    text = "\n".join(sorted(json.dumps(canonical(step), sort_keys=True, separators=(",", ":")) for step in steps))
     return hashlib.sha256(text.encode()).hexdigest()[:_DIGITS]
 
 
@@ -61,14 +53,14 @@ def _name(urn: str) -> str:
     return urn.rsplit("::", 1)[-1]
 
 
-def _plain(value: Any) -> Any:
+def plain(value: Any) -> Any:
     """The value with numbers in one form: 1 and 1.0 are the same wish."""
     if value is UNKNOWN:
         return "[unknown]"
     if isinstance(value, Mapping):
-        return {str(key): _plain(item) for key, item in value.items()}
+        return {str(key): plain(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
-        return [_plain(item) for item in value]
+        return [plain(item) for item in value]
     if isinstance(value, float) and value.is_integer():
         return int(value)
     return value

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 import sys
 from collections.abc import Callable
@@ -83,6 +84,28 @@ def test_only_what_was_reviewed_is_applied_and_the_rest_stays_and_is_told(play: 
         assert (again.code, set(told(again)), again.ops) == (1, {"fern", "gorse", "heath"}, {})
         rest = await made.run("up", "--yes", "--reviewed", f"{base}..{tip}")
         assert rest.code == 0, rest.failed()
+        assert (await made.preview()).ops == {}
+
+    play(scene, engine=engine)
+
+
+@pytest.mark.parametrize("engine", ["embedded", pytest.param("pulumi", marks=CLI)])
+def test_a_price_raised_in_review_reaches_the_subscriptions_and_a_closed_gate_closes(play: Callable[..., None], engine: str):
+    """Both change what comes out of other objects: the new price's id in subscriptions, and a route that goes with its gate."""
+
+    async def scene(made: World) -> None:
+        base = begun(made)
+        assert (ran := await made.up()).code == 0, ran.failed()
+        plans = made.project / "plans" / "shop.yaml"
+        text = plans.read_text(encoding="utf-8")
+        raised = re.sub(r'^(    price: ")\d+', r"\g<1>77", text, flags=re.MULTILINE)
+        assert raised != text
+        made.write("plans/shop.yaml", raised)
+        made.write("tenants/acme.yaml", ACME + "state: offboarding\n")
+        made.write("tenants/fern.yaml", FERN.replace("shop/free", "shop/paid"))
+        reviewed = committed(made, "reviewed")
+        ran = await made.run("up", "--yes", "--reviewed", f"{base}..{reviewed}")
+        assert ran.code == 0, ran.failed()
         assert (await made.preview()).ops == {}
 
     play(scene, engine=engine)

@@ -63,6 +63,15 @@ def test_a_value_that_comes_from_elsewhere_than_before_is_a_change(box: Sandbox)
     assert ops == {"b": "update"}
 
 
+def test_what_comes_from_an_object_that_is_replaced_changes_with_it(box: Sandbox) -> None:
+    program = 'a = Thing("a", key="one")\nThing("b", value=a.thing_id)\nThing("c", value=a.key)\n'
+    _, _, states = foresee(box, program)
+    ops, result, after = foresee(box, program.replace("one", "two"), states)
+    assert ops["b"] == "update", "the live preview says so, as the new object's id is not known"
+    assert result.ok
+    assert foresee(box, program.replace("one", "two"), after)[0] == {}
+
+
 def test_replacements_deletions_and_protection_are_foreseen(box: Sandbox) -> None:
     _, _, states = foresee(box, 'Thing("a", key="one"); Thing("b"); Thing("c", opts=O(protect=True))')
     assert foresee(box, 'Thing("a", key="one"); Thing("c", opts=O(protect=True))', states)[0] == {"b": "delete"}
