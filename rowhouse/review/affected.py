@@ -122,6 +122,8 @@ class _Seen:
 
     def differs(self, old: Tenant, new: Tenant) -> bool:
         """Whether anything differs that a component reads."""
+        if old is new:
+            return False
         return bool(self._read(old) != self._read(new) or self(old.plan) != self(new.plan) or self(old.app) != self(new.app))
 
     def _read(self, tenant: Tenant) -> Any:

@@ -57,8 +57,6 @@ class Kept:
     path: str
     mode: str
     blob: str
-    size: int
-    """Bytes; -1 where it is no blob."""
 
 
 class Commits:
@@ -77,6 +75,8 @@ class Commits:
             "GIT_OPTIONAL_LOCKS": "0",
             "LC_ALL": "C",
         }
+        self._contents: dict[str, bytes] = {}
+        """Blobs that were read: two commits of one range share nearly all."""
 
     def range_of(self, text: str) -> tuple[str, str]:
         """The two commits of `BASE..HEAD`, or of `BASE...HEAD` the last that they share and HEAD. An empty end is HEAD.
@@ -119,13 +119,20 @@ class Commits:
 
     def kept(self, commit: str, *folders: str) -> list[Kept]:
         """Every path of a commit below some folders (files may be named too), by path."""
-        listed = self._run("ls-tree", "-r", "-z", "-l", "--full-tree", commit, "--", *folders)
+        listed = self._run("ls-tree", "-r", "-z", "--full-tree", commit, "--", *folders)
         return list(_kept(listed))
 
     def blobs(self, blobs: Iterable[str], most: int = MAX_FILE_BYTES) -> dict[str, bytes]:
         """Blob to its bytes; of those that are larger than `most` nothing is read and nothing said."""
         wanted = list(dict.fromkeys(blobs))
-        small = [blob for blob, size in zip(wanted, self._sizes(wanted), strict=True) if size <= most]
+        unread = [blob for blob in wanted if blob not in self._contents]
+        small = [blob for blob, size in zip(unread, self._sizes(unread), strict=True) if size <= most]
+        self._contents |= self._read(small)
+        return {blob: self._contents[blob] for blob in wanted if len(self._contents.get(blob, b"")) <= most and blob in self._contents}
+
+    def _read(self, small: list[str]) -> dict[str, bytes]:
+        if not small:
+            return {}
         answer = self._run("cat-file", "--batch", given="".join(f"{blob}\n" for blob in small).encode())
         found, at = {}, 0
         for blob in small:
@@ -142,6 +149,8 @@ class Commits:
         return Folders(self, commit)
 
     def _sizes(self, blobs: list[str]) -> list[int]:
+        if not blobs:
+            return []
         answer = self._run("cat-file", "--batch-check=%(objectsize)", given="".join(f"{blob}\n" for blob in blobs).encode())
         try:
             return [int(line) for line in answer.splitlines()]
@@ -163,7 +172,9 @@ class Commits:
         safe = ("-c", "core.fsmonitor=false", "-c", f"core.hooksPath={os.devnull}", "-c", "core.quotePath=false")
         try:
             return subprocess.run(["git", *safe, *args], cwd=self.root, env=self._env, input=given or b"", capture_output=True, check=False)
-        except FileNotFoundError as error:
+        except (FileNotFoundError, NotADirectoryError) as error:
+            if not self.root.is_dir():
+                raise CommitsError(f"there is no folder {self.root}.") from error
             raise CommitsError("there is no `git` on PATH, and a review reads commits. Install git.") from error
 
 
@@ -177,11 +188,10 @@ class Folders:
             folder, _, rest = kept.path.partition("/")
             name, inside, _ = rest.partition("/")
             # A folder in a folder stands for itself: it is refused by its name, whatever is in it.
-            entry = Kept(f"{folder}/{name}", "040000", "", -1) if inside else kept
+            entry = Kept(f"{folder}/{name}", "040000", "") if inside else kept
             if rest:
                 self._by_folder.setdefault(folder, {})[name] = entry
-        wanted = [kept.blob for entries in self._by_folder.values() for kept in entries.values() if _is_read(kept)]
-        self._bytes = commits.blobs(wanted)
+        self._bytes = commits.blobs(kept.blob for entries in self._by_folder.values() for kept in entries.values() if kept.mode in _REGULAR)
 
     def __call__(self, folder: str) -> tuple[list[Source], list[Problem]]:
         """Every file of a folder, and what is wrong with those that cannot be taken."""
@@ -191,7 +201,7 @@ class Folders:
 
     def texts(self, folder: str) -> Mapping[str, bytes]:
         """File names to bytes, of regular files that are small enough to be read."""
-        return {name: self._bytes[kept.blob] for name, kept in self._by_folder.get(folder, {}).items() if _is_read(kept)}
+        return {name: self._bytes[kept.blob] for name, kept in self._by_folder.get(folder, {}).items() if self._is_read(kept)}
 
     def _entry(self, name: str, kept: Kept) -> Entry:
         def read(slug: str, file: str) -> Source | Problem:
@@ -200,19 +210,16 @@ class Folders:
 
         return Entry(name, kept.mode in _REGULAR, read)
 
-
-def _is_read(kept: Kept) -> bool:
-    return kept.mode in _REGULAR and kept.size <= MAX_FILE_BYTES
+    def _is_read(self, kept: Kept) -> bool:
+        return kept.mode in _REGULAR and kept.blob in self._bytes
 
 
 def _kept(listed: bytes) -> Iterator[Kept]:
     for line in listed.split(b"\0"):
         if line:
             meta, _, path = line.partition(b"\t")
-            mode, _, blob, size = meta.decode().split()
-            if size == "BAD":  # git's word for an object that it does not have
-                raise CommitsError(_MISSING)
-            yield Kept(_text(path), mode, blob, -1 if size == "-" else int(size))
+            mode, _, blob = meta.decode().split()
+            yield Kept(_text(path), mode, blob)
 
 
 def _text(path: bytes) -> str:

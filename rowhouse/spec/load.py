@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, TypeVar, cast
 
 from pydantic import BaseModel
 
@@ -27,6 +27,7 @@ from rowhouse.spec.source import Source, read_folder, refused_name, text_of
 __all__ = ["Memory", "check_fleet", "load_fleet", "read_fleet"]
 
 M = TypeVar("M", bound=BaseModel)
+R = TypeVar("R")
 
 
 @dataclass(slots=True)
@@ -51,8 +52,21 @@ class _Said:
     problems: list[Problem]
 
 
-Memory = dict[Source, _Said]
-"""Files to what they said."""
+class Memory:
+    """What files said that were read before, and what was made of them."""
+
+    def __init__(self) -> None:
+        self.said: dict[Source, _Said] = {}
+        self._made: dict[tuple[int, ...], tuple[tuple[Any, ...], Any]] = {}
+
+    def made(self, make: Callable[..., R], slug: str, *parts: Any) -> R:
+        """What `make` made of the very same parts before, or makes of them now."""
+        key = (id(make), *map(id, parts))
+        known = self._made.get(key)
+        if known is None:
+            # The parts are kept too: while they live nothing else has their ids.
+            known = self._made[key] = (parts, make(slug, *parts))
+        return cast("R", known[1])
 
 
 def load_fleet(root: Path) -> Fleet:
@@ -84,15 +98,16 @@ def read_fleet(
         memory: what files said that were read before; a second fleet that shares most files with the first is read twice as quickly.
     """
     take = read or (lambda folder: read_folder(root, folder))
-    memory = {} if memory is None else memory
+    memory = memory or Memory()
     apps = _folder(take("apps"), "apps", AppFile, memory)
     catalogs = _folder(take("plans"), "plans", CatalogFile, memory)
     tenants = _folder(take("tenants"), "tenants", TenantFile, memory, proposed or {})
     places = _Places({"apps": apps.sources, "plans": catalogs.sources, "tenants": tenants.sources})
     problems = [*apps.problems, *catalogs.problems, *tenants.problems]
 
-    resolved_apps = {slug: resolved_app(slug, file) for slug, file in apps.files.items()}
-    resolved_catalogs = {slug: resolved_catalog(slug, file, apps.files) for slug, file in catalogs.files.items()}
+    made = memory.made
+    resolved_apps = {slug: made(resolved_app, slug, file) for slug, file in apps.files.items()}
+    resolved_catalogs = {slug: made(resolved_catalog, slug, file, apps.files.get(file.app)) for slug, file in catalogs.files.items()}
     plans = {plan.ref: plan for catalog in resolved_catalogs.values() for plan in catalog.plans}
     resolved: list[Tenant] = []
     for slug, file in tenants.files.items():
@@ -101,7 +116,7 @@ def read_fleet(
         app = resolved_apps.get(app_id) if app_id is not None else None
         problems.extend(_unknown_in_tenant(places, slug, file.plan, file.app, plans, catalogs, apps))
         if plan is not None and app is not None:
-            resolved.append(resolved_tenant(slug, file, plan, catalogs.files[plan.catalog], app, apps.files[app.id]))
+            resolved.append(made(resolved_tenant, slug, file, plan, catalogs.files[plan.catalog], app, apps.files[app.id]))
     taken = {(problem.file, problem.line, problem.column) for problem in problems}
     for slug, data in tenants.broken.items():
         found = _unknown_in_tenant(places, slug, data.get("plan"), data.get("app"), plans, catalogs, apps)
@@ -141,9 +156,9 @@ def _folder(
     taken.problems.extend(problems)
     for source in sources:
         taken.sources[source.slug] = source
-        if source not in memory:
-            memory[source] = _said(source, model)
-        said = memory[source]
+        said = memory.said.get(source)
+        if said is None:
+            said = memory.said[source] = _said(source, model)
         taken.problems.extend(said.problems)
         if said.data is None:
             continue

@@ -6,8 +6,6 @@ to its plan and app. Does not: judge the outcome (checks do), except that a refe
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
 from rowhouse.spec.files import AppFile, CatalogFile, InstanceFile, LifecycleFile, MeterFile, PlanFile, SizeFile, TenantFile, TermsFile
 from rowhouse.spec.hosts import DEFAULT_REGION
 from rowhouse.spec.model import (
@@ -53,10 +51,10 @@ def resolved_app(slug: str, file: AppFile) -> App:
     )
 
 
-def resolved_catalog(slug: str, file: CatalogFile, apps: Mapping[str, AppFile]) -> Catalog:
-    """One catalog with its plans, by name. An app that does not exist adds nothing (the checks name it)."""
+def resolved_catalog(slug: str, file: CatalogFile, app: AppFile | None) -> Catalog:
+    """One catalog with its plans, by name, on its app. An app that does not exist adds nothing (the checks name it)."""
     packs = tuple(Pack(name, pack.meter, pack.size, pack.price, pack.expires_days) for name, pack in sorted(file.packs.items()))
-    plans = tuple(_plan(slug, file, name, plan, packs, apps.get(file.app)) for name, plan in sorted(file.plans.items()))
+    plans = tuple(_plan(slug, file, name, plan, packs, app) for name, plan in sorted(file.plans.items()))
     return Catalog(id=slug, title=file.title, demo=file.demo, currency=file.currency, app=file.app, plans=plans, packs=packs)
 
 

@@ -61,6 +61,7 @@ def check_ceilings(fleet: Fleet) -> list[Problem]:
     for tenant in fleet.tenants:
         tenants[tenant.cell] += 1
         instances[tenant.cell] += len(tenant.instances)
+    last = _last_of_cells(fleet)
     for cell in sorted(tenants):
         for ceiling in CEILINGS:
             what, most = ceiling.what, ceiling.most
@@ -69,7 +70,7 @@ def check_ceilings(fleet: Fleet) -> list[Problem]:
                 problems.append(
                     _cell_problem(
                         fleet,
-                        cell,
+                        last[cell],
                         "cell.ceiling",
                         f"cell {cell!r} needs {count:,} {what}. Allowed by Cloudflare: {most:,}. "
                         "Give some tenants another `cell:` with its own account.",
@@ -79,7 +80,7 @@ def check_ceilings(fleet: Fleet) -> list[Problem]:
                 problems.append(
                     _cell_problem(
                         fleet,
-                        cell,
+                        last[cell],
                         "cell.ceiling",
                         f"cell {cell!r} needs {count:,} {what}, more than four fifths of the {most:,} that Cloudflare "
                         "allows. Plan another `cell:` for new tenants.",
@@ -90,7 +91,7 @@ def check_ceilings(fleet: Fleet) -> list[Problem]:
             problems.append(
                 _cell_problem(
                     fleet,
-                    cell,
+                    last[cell],
                     "cell.ceiling",
                     f"cell {cell!r} needs {instances[cell]:,} DNS records. A free zone holds {_MAX_DNS_FREE}, a paid one "
                     f"{_DNS.most:,}. Make sure that its zone is a paid one.",
@@ -105,10 +106,11 @@ def check_resources(fleet: Fleet) -> list[Problem]:
     total: Counter[str] = Counter()
     for tenant in fleet.tenants:
         total[tenant.cell] += estimated_resources(tenant)
+    last = _last_of_cells(fleet)
     return [
         _cell_problem(
             fleet,
-            cell,
+            last[cell],
             "cell.resources",
             f"cell {cell!r} has about {count + _PER_CELL:,} resources. Applies stay quick up to about {SOFT_RESOURCES}. "
             "Give new tenants another `cell:`.",
@@ -119,7 +121,11 @@ def check_resources(fleet: Fleet) -> list[Problem]:
     ]
 
 
-def _cell_problem(fleet: Fleet, cell: str, rule: str, message: str, severity: str = "error") -> Problem:
-    """A problem of a whole cell, placed at the last of its tenants by id: the one that a person would move."""
-    last = fleet.in_cell(cell)[-1]
+def _last_of_cells(fleet: Fleet) -> dict[str, Tenant]:
+    """The last tenant of each cell by id: the one that a person would move."""
+    return {tenant.cell: tenant for tenant in fleet.tenants}
+
+
+def _cell_problem(fleet: Fleet, last: Tenant, rule: str, message: str, severity: str = "error") -> Problem:
+    """A problem of a whole cell, placed at the last of its tenants."""
     return Problem(*fleet.locate("tenants", last.id, ("cell",)), rule, message, "warning" if severity == "warning" else "error")
