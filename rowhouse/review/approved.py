@@ -48,8 +48,10 @@ class Approved:
         changed = _changed(step)
         if chain is None:
             same = self.standing.get(step.urn)
-            if same is None or step.op != "update" or not changed:
+            if step.op != "update" or not changed:
                 return [f"[{step.op}]"]
+            if same is None:
+                return changed
             return [key for key in changed if not (self._follows(same, key) and _alike(same, [same], step, key))]
         if step.op == "update" and not changed:
             return []
