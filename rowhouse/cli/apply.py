@@ -254,7 +254,7 @@ async def _held(
     if shared := reasons.pop("", ""):
         raise EnvironmentProblemError(
             f"cell {stack}: {shared}, and all its tenants stand on it; nothing was applied. Look at `rowhouse preview`: "
-            "either the objects were changed by hand (`rowhouse refresh`), or another change is not applied yet. Then review again."
+            "it fails, or objects were changed by hand (`rowhouse refresh`), or another change is not applied yet. Then review again."
         )
     return held_urns(preview, {tenant: f"left as it was last applied: {why}. Review the change again." for tenant, why in reasons.items()})
 

@@ -84,7 +84,7 @@ async def _comment(clone: Clone, event: PullEvent, base: str) -> None:
             await _say_failed(github, clone, event, error, run.url)
             raise
         merges = Merges(clone, Record(github, await github.viewer()), house_selector())
-        waits = wait_status(found.tenants, await merges.pending())
+        waits = wait_status(found.tenants, await merges.pending(), pull.label_names)
         if why := _not_ours(await github.pull(event.number), event, base):
             say(f"pull request {event.number}: {why}; nothing to say")
             return

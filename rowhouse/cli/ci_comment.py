@@ -16,11 +16,13 @@ from rowhouse.vendors.github import GitHub
 from rowhouse.vendors.github_model import Comment, CommitStatus
 from rowhouse.vendors.http import VendorError
 
-__all__ = ["MARKER", "REVIEW", "WAIT", "approved_in", "comment_of", "review_status", "set_status", "stick", "wait_status"]
+__all__ = ["MARKER", "MENDS", "REVIEW", "WAIT", "approved_in", "comment_of", "review_status", "set_status", "stick", "wait_status"]
 
 MARKER: Final = "<!-- rowhouse:review -->"
 REVIEW: Final = "rowhouse/review"
 WAIT: Final = "rowhouse/wait"
+MENDS: Final = "mends-apply"
+"""The label of a pull request that mends a merged change which failed for its tenants."""
 _SHOWN: Final = 4
 _APPROVED: Final = re.compile(r"change (?P<digest>[0-9a-f]{16}) of (?P<base>[0-9a-f]{40})$", re.ASCII)
 
@@ -83,8 +85,13 @@ def approved_in(status: CommitStatus) -> tuple[str, str] | None:
     return None if found is None else (found["digest"], found["base"])
 
 
-def wait_status(tenants: frozenset[str] | None, pending: frozenset[str]) -> tuple[str, str]:
-    """State and description of `rowhouse/wait`: pending while one of the tenants is in a merged change that is not applied whole."""
+def wait_status(tenants: frozenset[str] | None, pending: frozenset[str], labels: frozenset[str] = frozenset()) -> tuple[str, str]:
+    """State and description of `rowhouse/wait`: pending while one of the tenants is in a merged change that is not applied whole.
+
+    A change that mends what could not be applied would wait for ever; somebody who may set labels says that it is one.
+    """
+    if MENDS in labels and pending:
+        return "success", f"the label {MENDS} says that this change mends one that could not be applied"
     if tenants is None and pending:
         return "pending", "it cannot be said yet whether a tenant of this change waits for an earlier one; the comment says why"
     tenants = tenants or frozenset()

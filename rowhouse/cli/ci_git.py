@@ -112,6 +112,10 @@ class Clone:
         """The branch's own commits after `start` up to `end`, the oldest first."""
         return self._git("rev-list", "--first-parent", "--reverse", f"{start}..{end}", "--").splitlines()
 
+    def stood_before(self, base: str, merge: str) -> bool:
+        """Whether the branch that `merge` is on stood at `base` at some time before: what a pull request brought along does not count."""
+        return base in self._git("rev-list", "--first-parent", f"{merge}^", "--").splitlines()
+
     def has(self, commit: str) -> bool:
         """Whether a commit is here."""
         return self._run("cat-file", "-e", f"{commit}^{{commit}}").returncode == 0

@@ -22,7 +22,7 @@ from rowhouse.cli.ci_event import CiError, Run
 from rowhouse.cli.ci_git import Clone
 from rowhouse.cli.ci_issues import sync
 from rowhouse.cli.ci_record import Record
-from rowhouse.cli.ci_review import house_reviewer, house_selector
+from rowhouse.cli.ci_review import house_judge, house_selector
 from rowhouse.cli.ci_text import append, code
 from rowhouse.cli.ci_told import connected, here, say, told
 from rowhouse.cli.ci_verbs import Ran, Verb, failed_tenants, verb_in, worst
@@ -77,7 +77,7 @@ async def apply_cell(
         ranges: list[tuple[str, str]] = []
         if standing.applied and not unreviewed:
             token = os.environ.get("GITHUB_TOKEN", "")
-            ranges = await reviewed_ranges(github, clone, run, standing.applied, merges.tip, token, house_reviewer())
+            ranges = await reviewed_ranges(github, clone, run, standing.applied, merges.tip, token, house_judge())
         reviewed = [word for base, head in ranges for word in ("--reviewed", f"{base}..{head}")]
         ran = await asyncio.to_thread(verb, ["up", "--yes", "--engine", engine, "--stack", cell, *reviewed])
         failed = failed_tenants(ran)

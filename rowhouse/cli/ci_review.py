@@ -25,15 +25,18 @@ __all__ = [
     "Selection",
     "Selector",
     "fetched",
+    "house_judge",
     "house_reviewer",
     "house_selector",
     "reviewed",
+    "without_credentials",
     "without_tokens",
 ]
 
 MOST: Final = 60_000
 """Characters of a review; GitHub takes 65,536 in a comment."""
 _TOKENS: Final = ("GITHUB_TOKEN", "GH_TOKEN", "ACTIONS_RUNTIME_TOKEN", "ACTIONS_ID_TOKEN_REQUEST_TOKEN", "ACTIONS_ID_TOKEN_REQUEST_URL")
+_NEEDED: Final = frozenset({"PATH", "HOME", "LANG", "LC_ALL", "TMPDIR", "PYTHONPATH", "ROWHOUSE_NURSERY"})
 _NAMED: Final = 20
 
 
@@ -85,16 +88,21 @@ class Reviewed:
     """What it does to whom; empty where that cannot be said."""
 
 
-def house_reviewer() -> Reviewer:
+def house_reviewer(*, priced: bool = True) -> Reviewer:
     """The house's own review; imported here alone, because it loads the engine."""
     from rowhouse.cli.reviewing import house_review
 
     def review(root: Path, base: str, head: str, *, labels: frozenset[str] = frozenset()) -> Review:
         # It has an event loop of its own, and who asks may be inside of one.
         with ThreadPoolExecutor(1) as elsewhere:
-            return elsewhere.submit(house_review, root, base, head, labels=labels).result()
+            return elsewhere.submit(house_review, root, base, head, labels=labels, priced=priced).result()
 
     return review
+
+
+def house_judge() -> Reviewer:
+    """The same without money: it needs no ledger, and says the same whenever it is asked."""
+    return house_reviewer(priced=False)
 
 
 def house_selector() -> Selector:
@@ -126,6 +134,18 @@ def fetched(clone: Clone, run: Run, number: int, base: str, head: str, token: st
     """A pull request's commits in the clone, merged into a base there. Raises: MovedError, CiError."""
     clone.fetch_pull(run, number, head, token)
     return clone.merged(base, head)
+
+
+@contextmanager
+def without_credentials() -> Iterator[None]:
+    """Meanwhile this process and those it starts have nothing of their environment but what a program needs to run at all."""
+    kept = dict(os.environ)
+    for name in kept.keys() - _NEEDED:
+        del os.environ[name]
+    try:
+        yield
+    finally:
+        os.environ.update(kept)
 
 
 @contextmanager

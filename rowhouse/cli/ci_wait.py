@@ -9,7 +9,7 @@ from functools import cache
 from typing import Final
 
 from rowhouse.cli.ci_cells import known_cells
-from rowhouse.cli.ci_comment import REVIEW, WAIT, set_status, wait_status
+from rowhouse.cli.ci_comment import MENDS, REVIEW, WAIT, set_status, wait_status
 from rowhouse.cli.ci_event import Run
 from rowhouse.cli.ci_git import Clone, MovedError
 from rowhouse.cli.ci_record import Between, Record, Standing, cells_to_apply, pending_tenants
@@ -90,8 +90,8 @@ async def hold_open_pulls(github: GitHub, clone: Clone, run: Run, merges: Merges
 
 async def _said(clone: Clone, run: Run, merges: Merges, pull: Pull, pending: frozenset[str], token: str) -> tuple[str, str] | None:
     """What a pull request's `rowhouse/wait` is to say; None when its branch moved, whose push has a run of its own."""
-    if not pending:
-        return wait_status(frozenset(), pending)
+    if not pending or MENDS in pull.label_names:
+        return wait_status(frozenset(), pending, pull.label_names)
     try:
         base = clone.head()
         merged = fetched(clone, run, pull.number, base, pull.head.sha, token)

@@ -39,9 +39,12 @@ def house_review(
     head: str,
     *,
     labels: frozenset[str] = frozenset(),
+    priced: bool = True,
     progress: Callable[[str], None] = lambda _what: None,
 ) -> Review:
     """Judge what lies between two commits of the clone at `root`: infrastructure, policies, money. Nothing of `head` is run.
+
+    Args: priced: False leaves money out, and with it the ledgers.
 
     Raises: CommitsError, RenderError, SpecError; LedgerError or StoreError where there is a ledger that cannot be read.
     """
@@ -53,7 +56,8 @@ def house_review(
         newest = max((month.name for month in months.values()), default=f"{datetime.now(UTC):%Y-%m}")
         return money_of(before, after, months, book_for(newest), limits, labels=agreed)
 
-    return review_range(root, base, head, labels=labels, rules=_rules_at(root, base), pricing=pricing, progress=progress)
+    chosen = pricing if priced else None
+    return review_range(root, base, head, labels=labels, rules=_rules_at(root, base), pricing=chosen, progress=progress)
 
 
 def house_selection(root: Path, base: str, head: str) -> Affected:

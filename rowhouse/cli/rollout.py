@@ -8,7 +8,7 @@ A machine that does not run when it is updated takes the image when it wakes; no
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Final, Protocol
 
@@ -17,9 +17,10 @@ from rowhouse.review.changes import Failed, Outcome, tenant_of
 from rowhouse.spec import Fleet
 from rowhouse.spec.guardrails import Rollout
 from rowhouse.spec.waves import waves_of
+from rowhouse.vendors.fly_events import exit_of, how_ended
 from rowhouse.vendors.http import VendorError
 
-__all__ = ["NewImages", "Unwell", "new_images", "roll_out", "unwell_in"]
+__all__ = ["NewImages", "Unwell", "new_images", "roll_out", "unwell_in", "why_unwell"]
 
 _MACHINE: Final = "rowhouse:fly:Machine"
 _TENANT: Final = "rowhouse:index:Tenant"
@@ -141,19 +142,39 @@ async def unwell_in(tenants: Any, state: Mapping[str, Any], machines: Machines, 
 
 
 async def _why_unwell(machines: Machines, instance: Mapping[str, Any]) -> str:
-    """What speaks against one machine; empty when nothing does."""
     try:
-        machine = await machines.get_machine(str(instance.get("app")), str(instance.get("machine")))
+        return why_unwell(await machines.get_machine(str(instance.get("app")), str(instance.get("machine"))))
     except VendorError as error:
         return f"its host cannot say how it is ({error.status or 'no answer'})"
+
+
+def why_unwell(machine: Mapping[str, Any] | None) -> str:
+    """What speaks against one machine as its host tells of it; empty when nothing does.
+
+    One that sleeps is as it should be, but not one that lies down because its process failed until the host gave up.
+    """
     if machine is None:
         return "it is gone"
-    if machine["state"] not in _RUNNING:
-        return "" if machine["state"] in {"stopped", "suspended"} else f"it is {machine['state']}"
+    state = machine["state"]
+    if state in {"stopped", "suspended"}:
+        return _why_ended(machine.get("events") or ())
+    if state not in _RUNNING:
+        return f"it is {state}"
     bad = [check.get("name", "a check") for check in machine.get("checks") or [] if check.get("status") != "passing"]
     if bad:
         return f"{', '.join(map(str, bad))} does not pass"
-    return "" if machine["state"] == "started" else f"it is {machine['state']}"
+    return "" if state == "started" else f"it is {state}"
+
+
+def _why_ended(events: Iterable[Mapping[str, Any]]) -> str:
+    """How the process failed that ran last since the machine was made or updated; empty where none did. The newest event is the first."""
+    for event in events:
+        if event.get("type") in {"update", "launch"}:
+            return ""
+        if ended := exit_of(event):
+            failed = ended.get("exit_code") or ended.get("oom_killed")
+            return f"its process {how_ended(ended)}, and the host gave up" if failed and not ended.get("requested_stop") else ""
+    return ""
 
 
 def _take(whole: Outcome, outcome: Outcome, waiting: set[str]) -> None:

@@ -13,6 +13,7 @@ from contextlib import asynccontextmanager
 from typing import Any, Final
 
 from rowhouse.vendors.fly import Fly
+from rowhouse.vendors.fly_events import exit_of, how_ended
 from rowhouse.vendors.http import VendorError
 from rowhouse.wire.contract import Context, Refused
 from rowhouse.wire.fields import Props
@@ -198,9 +199,6 @@ class Runner:
 def _last_exit(machine: Props | None) -> str:
     """How the machine's process ended last, for the message: `; its process ended with code 1 (out of memory)`."""
     for event in (machine or {}).get("events") or []:
-        request = event.get("request") or {}
-        ended = request.get("exit_event") or (request.get("MonitorEvent") or {}).get("exit_event")
-        if ended:
-            memory = " (out of memory)" if ended.get("oom_killed") else ""
-            return f"; its process ended with code {ended.get('exit_code')}{memory}"
+        if ended := exit_of(event):
+            return f"; its process {how_ended(ended)}"
     return ""

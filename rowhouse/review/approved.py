@@ -52,7 +52,7 @@ class Approved:
                 return [f"[{step.op}]"]
             if same is None:
                 return changed
-            return [key for key in changed if not (self._follows(same, key) and _alike(same, [same], step, key))]
+            return [key for key in changed if not (self._follows(same, key) and _alike([same], step, key))]
         if step.op == "update" and not changed:
             return []
         if step.op not in {one.op for one in chain} or (step.op == "delete") != (chain[-1].op == "delete"):
@@ -61,7 +61,7 @@ class Approved:
             return []
         if step.op == "create":
             changed = sorted({*changed, *_keys(chain[-1].after)})
-        return [key for key in changed if not _alike(chain[-1], chain, step, key)]
+        return [key for key in changed if not _alike(chain, step, key)]
 
     def _follows(self, same: Step, key: str) -> bool:
         return any(urn in self.steps for urn in same.comes_from.get(key, ()))
@@ -77,14 +77,19 @@ def _changed(step: Step) -> list[str]:
     return keys if step.op in {"create", "delete"} else [key for key in keys if plain(before.get(key)) != plain(after.get(key))]
 
 
-def _alike(last: Step, chain: Sequence[Step], step: Step, key: str) -> bool:
-    """Whether a property becomes what the last reviewed step makes it, from what it was at some point on the way there."""
+def _alike(chain: Sequence[Step], step: Step, key: str) -> bool:
+    """Whether a property becomes what the last reviewed step that changes it makes it, from what it was at some point on the way there.
+
+    Ranges may begin at one commit, so a later one need not know what an earlier one changes; what it does not change it says nothing of.
+    """
+    changing = [one for one in chain if key in _changed(one)] or list(chain[-1:])
+    last = changing[-1]
     if not _fits((last.after or {}).get(key, _ABSENT), (step.after or {}).get(key, _ABSENT), key in last.comes_from):
         return False
     if step.op == "create":
         return True
     value = (step.before or {}).get(key, _ABSENT)
-    stations = [(one, one.before) for one in chain] + [(one, one.after) for one in chain[:-1]]
+    stations = [(one, one.before) for one in changing] + [(one, one.after) for one in changing[:-1]]
     return any(_fits((inputs or {}).get(key, _ABSENT), value, key in one.comes_from) for one, inputs in stations)
 
 
@@ -134,13 +139,19 @@ async def approved_in(root: Path, ranges: Sequence[tuple[str, str]], cell: str) 
 def unapproved(preview: Outcome, approved: Approved) -> dict[str, str]:
     """Tenant to the first reason for which its change is not the one that was reviewed; the empty name for what all tenants share.
 
-    Who has nothing to do is not among them: a change that is applied already needs no approval.
+    Who has nothing to do is not among them: a change that is applied already needs no approval. Who could not be previewed is: what would
+    be done to them is not known.
     """
     found: dict[str, list[Step]] = {}
     for step in preview.steps.values():
         if not approved.covers(step):
             found.setdefault(tenant_of(step.urn, preview.parents), []).append(step)
-    return {tenant: _why(steps, approved) for tenant, steps in sorted(found.items())}
+    reasons = {tenant: _why(steps, approved) for tenant, steps in sorted(found.items())}
+    for failure in preview.failures:
+        tenant = tenant_of(failure.urn, preview.parents) if failure.urn else ""
+        if not failure.skipped:
+            reasons.setdefault(tenant, f"the preview failed, so it is not known what would be done: {failure.message}")
+    return reasons
 
 
 def held_urns(preview: Outcome, reasons: Mapping[str, str]) -> dict[str, str]:

@@ -8,6 +8,7 @@ segments.
 from __future__ import annotations
 
 import contextlib
+import os
 import secrets
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import groupby
@@ -58,8 +59,12 @@ def make_table(
 
     Raises: LedgerError naming the segment that DuckDB cannot read.
     """
-    with _Maker(path_of, folder) as maker:
-        files = [maker.file(source, name, links) for source, chain in chains.items() for name, links in _stretches(chain)]
+
+    def made() -> list[Path]:
+        with _Maker(path_of, folder) as maker:
+            return [maker.file(source, name, links) for source, chain in chains.items() for name, links in _stretches(chain)]
+
+    files = made()
     rows = sum(link.header.n for links in chains.values() for link in links)
     _drop(connection, name)
     if not files:
@@ -67,7 +72,12 @@ def make_table(
         connection.execute(f"CREATE TABLE {name} ({columns})")
         return 0
     what = "TABLE" if rows <= _IN_MEMORY else "VIEW"
-    connection.execute(f"CREATE {what} {name} AS SELECT * FROM read_parquet({_listed(files)})")
+    try:
+        connection.execute(f"CREATE {what} {name} AS SELECT * FROM read_parquet({_listed(files)})")
+    except duckdb.Error:  # a file that lost its end with the machine's power; all of them can be made again
+        for file in files:
+            file.unlink(missing_ok=True)
+        connection.execute(f"CREATE {what} {name} AS SELECT * FROM read_parquet({_listed(made())})")
     return rows
 
 
@@ -114,7 +124,7 @@ class _Maker:
             self._days.mkdir(parents=True, exist_ok=True)
             self._convert(source, [self._path_of(link) for link in links], temporary, _rows(links))
             older = sorted(self._days.glob(f"{source}-{name}-*.parquet"), key=lambda file: file.stat().st_mtime_ns)
-            temporary.replace(path)
+            _put(temporary, path)
             for file in older[: -_KEPT + 1]:
                 file.unlink(missing_ok=True)
         except (duckdb.Error, OSError) as exc:
@@ -142,6 +152,16 @@ class _Maker:
             raise LedgerError(
                 f"{read} entries were read of {files[0]} and others, and their headers say {rows}. Run `rowhouse ledger verify`."
             )
+
+
+def _put(temporary: Path, path: Path) -> None:
+    """Give the file its name unless another run did so meanwhile: who has begun to read that one finds its metadata true to the end."""
+    try:
+        os.link(temporary, path)
+    except FileExistsError:
+        return
+    except OSError:  # a file system without a second name for a file
+        temporary.replace(path)
 
 
 def _drop(connection: duckdb.DuckDBPyConnection, name: str) -> None:

@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from rowhouse.engine import FORESEEN
-from rowhouse.review.approved import Approved
-from rowhouse.review.changes import Step
+from rowhouse.review.approved import Approved, unapproved
+from rowhouse.review.changes import Failed, Outcome, Step
 
 URN = "urn:pulumi:main::rowhouse::rowhouse:index:Tenant$rowhouse:stripe:Subscription::acme-billing-subscription"
 PRICE = "urn:pulumi:main::rowhouse::rowhouse:stripe:Price::base"
@@ -88,6 +88,25 @@ def test_ranges_one_after_another_end_where_the_last_one_does():
     gone = approved(step("update", {"a": 1}, {"a": 2}), step("delete", {"a": 2}, None))
     assert gone.covers(step("delete", {"a": 1}, None))
     assert not gone.covers(step("update", {"a": 1}, {"a": 2}))
+
+
+def test_ranges_from_one_base_each_settle_what_they_change():
+    image = step("update", {"image": "a", "env": 1}, {"image": "b", "env": 1})
+    env = step("update", {"image": "a", "env": 1}, {"image": "a", "env": 2})
+    found = approved(image, env)
+    assert found.covers(step("update", {"image": "a", "env": 1}, {"image": "b", "env": 2}))
+    assert not found.covers(step("update", {"image": "a", "env": 1}, {"image": "c", "env": 2}))
+
+
+def test_who_could_not_be_previewed_is_not_applied():
+    tenant = "urn:pulumi:main::rowhouse::rowhouse:index:Tenant::acme"
+    preview = Outcome(parents={URN: tenant, tenant: ""})
+    assert unapproved(preview, Approved()) == {}
+    preview.failures = [Failed(URN, "Stripe does not answer"), Failed(PRICE, "it depends on", skipped=True)]
+    assert list(unapproved(preview, Approved())) == ["acme"]
+    assert "Stripe does not answer" in unapproved(preview, Approved())["acme"]
+    preview.failures = [Failed("", "the program ended")]
+    assert list(unapproved(preview, Approved())) == [""]
 
 
 def test_what_follows_a_reviewed_object_may_follow_it_and_no_more():

@@ -1,4 +1,4 @@
-"""Bad days as a whole pass meets them: rows of the failure library (peers.md, section 5) and of the issue's list, each named in its test."""
+"""Bad days as a whole pass meets them: rows of the failure library and others, each named in its test."""
 
 from __future__ import annotations
 
@@ -167,7 +167,7 @@ def test_a_total_that_stripe_refused_afterwards_is_told_by_the_next_pass_and_sen
 
 
 def test_a_meter_event_written_by_hand_is_noticed_and_put_right(tmp_path: Path) -> None:
-    """The issue's 'a Stripe object edited by hand'."""
+    """A Stripe object edited by hand."""
 
     async def body(world: World) -> None:
         await founded(world)
@@ -190,7 +190,7 @@ def test_a_meter_event_written_by_hand_is_noticed_and_put_right(tmp_path: Path) 
 
 
 def test_a_subscription_cancelled_by_hand_is_named_by_each_pass_and_the_close_still_bills_the_use(tmp_path: Path) -> None:
-    """The issue's 'a Stripe object edited by hand'."""
+    """A Stripe object edited by hand."""
 
     async def body(world: World) -> None:
         await founded(world)

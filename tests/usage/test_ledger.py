@@ -10,10 +10,12 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from http.server import BaseHTTPRequestHandler
 from pathlib import Path
+from typing import Any
 
 import duckdb
 import pytest
 
+from rowhouse.usage import tables
 from rowhouse.usage.entries import Entry, LedgerError
 from rowhouse.usage.ledger import Ledger
 from rowhouse.usage.segments import decode, head_key, window_of
@@ -389,6 +391,36 @@ def test_a_table_that_was_made_once_is_made_again_without_fetching(tmp_path: Pat
     assert rows(with_cache) == first
     assert [call for call in store.calls if call.startswith("get") and "head" not in call] == []
     assert rows(Ledger(store, "main", cache=tmp_path)) == first
+
+
+def test_two_runs_that_make_one_file_at_once_leave_the_one_that_was_there_first(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """Whoever has read its metadata reads its rows a moment later, by its name: another file there, with its rows in another order, is none."""
+    store = MemoryStore()
+    first = rows(filled(store, 6, step=6))
+    convert = tables._Maker._convert
+
+    def slow(maker: Any, source: str, files: Any, path: Path, count: int) -> None:
+        convert(maker, source, files, path, count)
+        if not any(tmp_path.glob("days/*.parquet")):
+            monkeypatch.undo()
+            Ledger(store, "main", cache=tmp_path).table(duckdb.connect())
+            taken.update({file: file.stat().st_ino for file in tmp_path.glob("days/*.parquet")})
+
+    taken: dict[Path, int] = {}
+    monkeypatch.setattr(tables._Maker, "_convert", slow)
+    assert rows(Ledger(store, "main", cache=tmp_path)) == first
+    assert taken
+    assert {file: file.stat().st_ino for file in tmp_path.glob("days/*.parquet")} == taken
+
+
+def test_a_file_of_the_cache_that_lost_its_end_is_made_again(tmp_path: Path):
+    store = MemoryStore()
+    first = rows(filled(store, 6, step=6))
+    ledger = Ledger(store, "main", cache=tmp_path)
+    assert rows(ledger) == first
+    for file in tmp_path.glob("days/*.parquet"):
+        file.write_bytes(file.read_bytes()[:-20])
+    assert rows(ledger) == first
 
 
 def test_a_day_that_grows_is_read_anew_and_its_old_files_go(tmp_path: Path):

@@ -1,11 +1,14 @@
 """The steps of apply.yml, run for real: what a merge has to bring where, what is noted of it, and who waits meanwhile."""
 
+import copy
 import json
+import shutil
 from typing import Any
 
 import pytest
 
-from tests.workflows.github_stand_in import BOT
+from rowhouse.cli.reviewing import house_review
+from tests.workflows.github_stand_in import BOT, GitHubStandIn, running
 from tests.workflows.town import TENANT, Ended, Town
 
 NEW = "owner: {email: ops@echo.example}\nplan: aether/pro\n"
@@ -45,6 +48,28 @@ def settle(town: Town) -> None:
         assert applied(town, cell).code == 0
 
 
+@pytest.fixture(scope="module")
+def applied_once(first_town: Town, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    """What the record holds when everything of the first town is applied."""
+    with running(GitHubStandIn()) as hub:
+        folder = tmp_path_factory.mktemp("settled") / "town"
+        shutil.copytree(first_town.folder, folder)
+        made = Town(folder, hub)
+        made.git("remote", "set-url", "origin", str(made.bare))
+        settle(made)
+        return {"deployments": hub.deployments, "deployment_statuses": hub.deployment_statuses, "last": hub.fresh()}
+
+
+@pytest.fixture
+def settled(town: Town, applied_once: dict[str, Any]) -> Town:
+    """A town of which everything is applied."""
+    town.hub.deployments += copy.deepcopy(applied_once["deployments"])
+    town.hub.deployment_statuses |= copy.deepcopy(applied_once["deployment_statuses"])
+    while town.hub.fresh() < applied_once["last"]:
+        pass
+    return town
+
+
 def waits(town: Town, sha: str) -> str | None:
     ran = town.step("apply", "hold", "rowhouse ci wait", "push", PUSH)
     assert ran.code == 0, ran.out
@@ -65,15 +90,15 @@ def test_the_first_merge_is_applied_to_every_cell_and_the_next_only_where_it_cha
     assert planned(town, "workflow_dispatch") == ["main"]
 
 
-def test_a_merge_whose_run_was_lost_is_applied_by_the_next(town: Town):
-    settle(town)
+def test_a_merge_whose_run_was_lost_is_applied_by_the_next(settled: Town):
+    town = settled
     town.merge("tenants/dune.yaml", TENANT.format(name="dune") + "cell: two\nstate: suspended\n")
     town.merge("tenants/echo.yaml", NEW)
     assert planned(town) == ["main", "two"]
 
 
-def test_a_merge_between_plan_and_apply_is_applied_by_both_and_lost_by_none(town: Town):
-    settle(town)
+def test_a_merge_between_plan_and_apply_is_applied_by_both_and_lost_by_none(settled: Town):
+    town = settled
     town.merge("tenants/echo.yaml", NEW)
     assert planned(town) == ["main"]
     town.merge("tenants/foxy.yaml", NEW.replace("echo", "foxy"))
@@ -102,8 +127,8 @@ def ranges(town: Town) -> list[tuple[str, str]]:
 
 
 @pytest.mark.parametrize("squash", [False, True])
-def test_what_was_reviewed_of_a_merge_is_what_its_apply_may_do(town: Town, squash: bool):
-    settle(town)
+def test_what_was_reviewed_of_a_merge_is_what_its_apply_may_do(settled: Town, squash: bool):
+    town = settled
     base = town.git("rev-parse", "main")
     head = town.propose(1, {"tenants/echo.yaml": NEW})
     commented(town, 1)
@@ -114,8 +139,8 @@ def test_what_was_reviewed_of_a_merge_is_what_its_apply_may_do(town: Town, squas
     assert ranges(town) == [(base, head)]
 
 
-def test_a_review_that_somebody_else_says_there_was_approves_nothing(town: Town):
-    settle(town)
+def test_a_review_that_somebody_else_says_there_was_approves_nothing(settled: Town):
+    town = settled
     base = town.git("rev-parse", "main")
     head = town.propose(1, {"tenants/echo.yaml": NEW})
     forged = {"id": town.hub.fresh(), "state": "success", "context": "rowhouse/review", "creator": town.hub.user("mallory")}
@@ -126,8 +151,8 @@ def test_a_review_that_somebody_else_says_there_was_approves_nothing(town: Town)
     assert ranges(town) == []
 
 
-def test_a_change_with_another_digest_than_was_reviewed_approves_nothing(town: Town):
-    settle(town)
+def test_a_change_with_another_digest_than_was_reviewed_approves_nothing(settled: Town):
+    town = settled
     base = town.git("rev-parse", "main")
     head = town.propose(1, {"tenants/echo.yaml": NEW})
     wrong = {"id": town.hub.fresh(), "state": "success", "context": "rowhouse/review", "creator": town.hub.user(BOT)}
@@ -139,8 +164,59 @@ def test_a_change_with_another_digest_than_was_reviewed_approves_nothing(town: T
     assert "another digest" in ran.out
 
 
-def test_a_person_may_say_that_what_nobody_reviewed_is_applied_too(town: Town):
-    settle(town)
+def forge(town: Town, head: str, digest: str, base: str) -> None:
+    """What a workflow on somebody's own branch can do: set the status as the workflows' own author."""
+    said = {"state": "success", "context": "rowhouse/review", "creator": town.hub.user(BOT)}
+    town.hub.statuses[head] = [{"id": town.hub.fresh(), **said, "description": f"nothing blocks the merge; change {digest} of {base}"}]
+
+
+def test_the_code_of_a_base_that_was_never_merged_is_not_run(settled: Town):
+    town = settled
+    town.git("checkout", "-q", "-b", "own")
+    town.write("policies/__init__.py", f"import os\nopen({str(town.folder / 'pwned')!r}, 'w').write(repr(dict(os.environ)))\nRULES = ()\n")
+    base = town.commit("a policy")
+    town.git("push", "-q", "origin", "own")
+    town.git("checkout", "-q", "main")
+    head = town.propose(1, {"tenants/echo.yaml": NEW})
+    forge(town, head, "0" * 16, base)
+    town.accept(1)
+    planned(town)
+    ran = applied(town, "main")
+    assert "never stood" in ran.out
+    assert ranges(town) == []
+    assert not (town.folder / "pwned").exists()
+
+
+def test_a_blocked_change_whose_status_was_made_green_approves_nothing(settled: Town):
+    town = settled
+    base = town.git("rev-parse", "main")
+    head = town.propose(1, {"tenants/acme.yaml": None})
+    review = house_review(town.folder / "dev", base, head)
+    assert review.blocked
+    forge(town, head, review.digest, base)
+    town.accept(1)
+    planned(town)
+    ran = applied(town, "main")
+    assert "block it" in ran.out
+    assert ranges(town) == []
+
+
+def test_a_change_that_mends_what_failed_waits_until_somebody_says_that_it_is_one(settled: Town):
+    town = settled
+    town.merge("tenants/acme.yaml", TENANT.format(name="acme") + "members: ['@a.example']\n")
+    planned(town)
+    applied(town, "main", {"ok": False, "failures": [{"tenant": "acme", "urn": "u", "message": "no"}]}, code=1)
+    sha = town.propose(1, {"tenants/acme.yaml": TENANT.format(name="acme")})
+    commented(town, 1)
+    assert town.hub.status(sha, "rowhouse/wait") == "pending"
+    town.hub.pulls[1]["labels"] = [{"name": "mends-apply"}]
+    commented(town, 1)
+    assert (town.hub.status(sha, "rowhouse/wait"), waits(town, sha)) == ("success", "success")
+    assert "mends-apply" in town.hub.description(sha, "rowhouse/wait")
+
+
+def test_a_person_may_say_that_what_nobody_reviewed_is_applied_too(settled: Town):
+    town = settled
     town.merge("tenants/echo.yaml", NEW)
     planned(town)
     town.values["inputs.unreviewed"] = "true"
@@ -149,8 +225,8 @@ def test_a_person_may_say_that_what_nobody_reviewed_is_applied_too(town: Town):
     assert "--reviewed" not in argv
 
 
-def test_tenants_that_failed_wait_and_the_others_do_not(town: Town):
-    settle(town)
+def test_tenants_that_failed_wait_and_the_others_do_not(settled: Town):
+    town = settled
     for name in ("acme", "bolt"):
         town.write(f"tenants/{name}.yaml", TENANT.format(name=name) + "members: ['@a.example']\n")
     town.commit()
@@ -169,8 +245,8 @@ def test_tenants_that_failed_wait_and_the_others_do_not(town: Town):
     assert waits(town, first) == "success"
 
 
-def test_a_merge_makes_open_pull_requests_of_its_tenants_wait_until_it_is_applied(town: Town):
-    settle(town)
+def test_a_merge_makes_open_pull_requests_of_its_tenants_wait_until_it_is_applied(settled: Town):
+    town = settled
     same = town.propose(1, {"tenants/acme.yaml": TENANT.format(name="acme") + "state: suspended\n"})
     other = town.propose(2, {"tenants/bolt.yaml": TENANT.format(name="bolt") + "state: suspended\n"})
     commented(town, 1)
@@ -182,8 +258,8 @@ def test_a_merge_makes_open_pull_requests_of_its_tenants_wait_until_it_is_applie
     assert waits(town, same) == "success"
 
 
-def test_an_apply_that_was_killed_leaves_its_tenants_waiting(town: Town):
-    settle(town)
+def test_an_apply_that_was_killed_leaves_its_tenants_waiting(settled: Town):
+    town = settled
     sha = town.propose(1, {"tenants/acme.yaml": TENANT.format(name="acme") + "state: suspended\n"})
     commented(town, 1)
     tip = town.merge("tenants/acme.yaml", TENANT.format(name="acme") + "members: ['@a.example']\n")
@@ -196,8 +272,8 @@ def test_an_apply_that_was_killed_leaves_its_tenants_waiting(town: Town):
     assert waits(town, sha) == "pending"
 
 
-def test_a_change_that_half_failed_and_was_taken_back_is_applied_once_more(town: Town):
-    settle(town)
+def test_a_change_that_half_failed_and_was_taken_back_is_applied_once_more(settled: Town):
+    town = settled
     text = (town.folder / "dev/tenants/acme.yaml").read_text()
     town.merge("tenants/acme.yaml", text + "members: ['@a.example']\n")
     planned(town)
@@ -212,8 +288,8 @@ def test_nobody_waits_in_a_project_that_applies_by_other_means(town: Town):
     assert town.hub.status(sha, "rowhouse/wait") == "success"
 
 
-def test_a_record_that_somebody_else_wrote_is_not_believed(town: Town):
-    settle(town)
+def test_a_record_that_somebody_else_wrote_is_not_believed(settled: Town):
+    town = settled
     tip = town.merge("tenants/acme.yaml", TENANT.format(name="acme") + "members: ['@a.example']\n")
     town.hub.deployments.append(
         {"id": town.hub.fresh(), "sha": tip, "environment": "rowhouse", "payload": {"pending": {}}, "creator": town.hub.user("mallory")}
