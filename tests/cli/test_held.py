@@ -27,7 +27,7 @@ def held(preview: Outcome, monkeypatch: pytest.MonkeyPatch) -> dict[str, str]:
         return preview
 
     monkeypatch.setattr(approved, "approved_in", nothing)
-    where: Any = SimpleNamespace(root=Path("."))
+    where: Any = SimpleNamespace(root=Path())
     driver: Any = SimpleNamespace(preview=look)
     told: Any = None
     return asyncio.run(_held(where, driver, "main", [("a", "b")], told, refresh=False))
