@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test test-long check bench setup setup-dev setup-ci format lock clean
+.PHONY: demo test test-long check actionlint bench setup setup-dev setup-ci format lock clean
 
 demo: setup
 	@$(BIN)/rowhouse demo $(if $(KEEP),--keep)
@@ -21,6 +21,10 @@ check: setup-dev
 	$(BIN)/python -m rowhouse.spec.schema --check
 	$(BIN)/python -m policies.pages --check
 	$(BIN)/pytest -n 2 --dist loadfile -m "not long"
+
+# Needs Go, which builds it from its pinned source; where actionlint is on PATH, the tests run it too.
+actionlint:
+	go run github.com/rhysd/actionlint/cmd/actionlint@v1.7.12 -no-color
 
 bench: setup-dev
 	@$(BIN)/python -m bench

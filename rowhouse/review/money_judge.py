@@ -2,9 +2,9 @@
 
 Does: hold rows against `policies/settings.yaml`. Does not: compute a row, or loosen a limit: those in force before the change count.
 
-The bill of a customer who begins or leaves does not change, so it is not judged. A bill that goes from nothing to something changes by more
-than any percentage, and so does one that moves to another currency. An estimated margin warns and does not block: what it is made of may be
-wrong; an estimated bill blocks, because a person can lift that with the label.
+The bill of a customer who begins or leaves does not change, so it is not judged; of who begins at a loss on a paid plan is warned. A bill
+that goes from nothing to something changes by more than any percentage, and so does one that moves to another currency. What is estimated
+blocks like what was replayed, and may be wrong; so the label lifts an estimated loss, too, and a replayed one the settings alone.
 """
 
 from __future__ import annotations
@@ -52,7 +52,16 @@ def judged(
         is_refused = guardrails.negative_margin == "refuse"
         (blocks if is_refused else warnings).append(f"{_loss(proven, currency)}. {advice if is_refused else 'The settings allow it.'}")
     if estimated:
-        warnings.append(f"By an estimate, {_loss(estimated, currency)}.")
+        what = f"By an estimate, {_loss(estimated, currency)}"
+        if guardrails.negative_margin == "refuse" and CHANGES_BILLS not in labels:
+            blocks.append(f"{what}. Raise the price or shrink the machine; add the label `{CHANGES_BILLS}` if the estimate is wrong.")
+        else:
+            warnings.append(f"{what}.")
+    begun = [row for row in rows if _begins_at_a_loss(row, currency)]
+    if begun:
+        who = "1 new tenant on a paid plan costs" if len(begun) == 1 else f"{len(begun):,} new tenants on paid plans cost"
+        words = _named(begun, (_cost_words(row, currency) for row in begun))
+        warnings.append(f"By an estimate, {who} more than {'it brings' if len(begun) == 1 else 'they bring'} ({words}).")
     deeper = [row for row in rows if _sinks(row, currency)]
     if deeper:
         who = f"{_tenants(len(deeper))} at a loss already: it grows"
@@ -88,6 +97,13 @@ def _turns_negative(row: Row, currency: str) -> bool:
         return False
     was, now = row.before.margin(currency), row.after.margin(currency)
     return was is not None and now is not None and row.before.bill > 0 and was >= 0 > now
+
+
+def _begins_at_a_loss(row: Row, currency: str) -> bool:
+    if row.before is not None or row.after is None or row.after.bill <= 0:
+        return False
+    now = row.after.margin(currency)
+    return now is not None and now < 0
 
 
 def _sinks(row: Row, currency: str) -> bool:

@@ -76,13 +76,29 @@ def test_the_settings_can_make_a_warning_of_it():
     assert (found.blocks, len(found.judgement.warnings)) == ((), 1)
 
 
-def test_by_an_estimate_it_warns_and_does_not_block():
+def test_by_an_estimate_it_is_refused_too_and_the_label_lifts_that():
     always = plan(meters=(meter(included=None, beyond="unlimited", price=None),))
     before = fleet_of(acme(plan=always))
     after = fleet_of(acme(plan=always, instances=HUGE.tenants[0].instances))
     found = money(before, after, guardrails=STRICT)
+    [words] = found.blocks
+    assert words.startswith("By an estimate, 1 tenant that brought money costs more than it brings")
+    for lifted in (
+        money(before, after, guardrails=STRICT, labels=["changes-bills"]),
+        money(before, after, guardrails=Guardrails(negative_margin="warn")),
+    ):
+        assert lifted.blocks == ()
+        assert lifted.judgement.warnings[0].startswith("By an estimate, 1 tenant that brought money costs more than it brings")
+
+
+def test_who_begins_at_a_loss_on_a_paid_plan_is_told_and_on_a_free_one_not():
+    found = money(fleet_of(), HUGE, guardrails=STRICT)
     assert found.blocks == ()
-    assert found.judgement.warnings[0].startswith("By an estimate, 1 tenant that brought money costs more than it brings")
+    assert found.judgement.warnings[0].startswith(
+        "By an estimate, 1 new tenant on a paid plan costs more than it brings (acme: 20.00 USD of"
+    )
+    free = fleet_of(acme(plan=plan(price=Decimal("0.00"), meters=()), instances=HUGE.tenants[0].instances))
+    assert money(fleet_of(), free, guardrails=STRICT).judgement.warnings == ()
 
 
 def test_a_loss_that_grows_is_a_warning():

@@ -17,6 +17,7 @@ NAMES = ["apply", "close", "comment", "drift", "reconcile", "review", "test"]
 # Every right that a job may have, job by job: a right that comes in by a change is seen here too.
 RIGHTS = {
     ("test", "check"): {"contents": "read"},
+    ("test", "workflows"): {"contents": "read"},
     ("review", "review"): {"contents": "read"},
     ("comment", "fork"): {"contents": "read", "deployments": "read", "pull-requests": "write", "statuses": "write"},
     ("comment", "own"): {
