@@ -5,6 +5,8 @@ import json
 from collections.abc import Callable
 from typing import Any
 
+import pytest
+
 from tests.end_to_end.world import World
 
 OWNER = "owner: {name: Acme Ltd, email: ops@acme.example}\n"
@@ -43,6 +45,7 @@ def test_a_paid_plan_can_become_free_and_paid_again(play: Callable[..., None]):
     play(scene)
 
 
+@pytest.mark.long
 def test_a_suspended_tenant_keeps_everything_and_runs_nothing(play: Callable[..., None]):
     async def scene(made: World) -> None:
         await applied(made)
@@ -74,6 +77,7 @@ def test_a_removed_file_of_a_tenant_with_data_changes_nothing(play: Callable[...
     play(scene)
 
 
+@pytest.mark.long
 def test_the_last_secret_that_leaves_a_file_leaves_the_machine(play: Callable[..., None]):
     async def scene(made: World) -> None:
         made.extra_env["ACME_KEY"] = "planted-for-acme"
@@ -103,6 +107,7 @@ def test_routes_go_to_the_store_that_the_settings_name(play: Callable[..., None]
     play(scene)
 
 
+@pytest.mark.long
 def test_both_gateways_are_never_replaced_at_once(play: Callable[..., None]):
     async def scene(made: World) -> None:
         await applied(made)

@@ -51,7 +51,15 @@ async def ended(process: asyncio.subprocess.Process) -> None:
     assert alive == []
 
 
-@pytest.mark.parametrize("verb", [("up", "--yes"), ("destroy", "--yes", "--delete-data"), ("refresh",)], ids=lambda verb: verb[0])
+@pytest.mark.parametrize(
+    "verb",
+    [
+        ("up", "--yes"),
+        pytest.param(("destroy", "--yes", "--delete-data"), marks=pytest.mark.long),
+        pytest.param(("refresh",), marks=pytest.mark.long),
+    ],
+    ids=lambda verb: verb[0],
+)
 def test_a_second_engine_is_told_who_holds_the_lock(play: Callable[..., None], verb: tuple[str, ...]):
     async def scene(made: World) -> None:
         first = await halted(made)
@@ -131,7 +139,7 @@ def test_a_damaged_journal_is_refused_and_left_as_it_is(play: Callable[..., None
     play(scene)
 
 
-@pytest.mark.parametrize("room", [2_000, 12_000, 40_000])
+@pytest.mark.parametrize("room", [pytest.param(2_000, marks=pytest.mark.long), 12_000, pytest.param(40_000, marks=pytest.mark.long)])
 def test_a_full_disk_is_told_and_loses_nothing(play: Callable[..., None], undisturbed: dict[str, object], room: int):
     async def scene(made: World) -> None:
         # The kernel refuses every write that would make a file longer, as a full disk does; Python ignores the signal that comes with it.
@@ -160,6 +168,7 @@ def test_a_state_folder_that_cannot_be_written_is_told_before_anything_is_asked(
     play(scene)
 
 
+@pytest.mark.long
 def test_a_run_that_fails_gives_the_lock_back(play: Callable[..., None]):
     async def scene(made: World) -> None:
         made.cloud.faults.add(

@@ -30,6 +30,7 @@ def rules(ran) -> set[str]:
     return {entry["rule"] for entry in ran.document["policies"]}
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("engine", ENGINES)
 def test_a_good_project_passes_at_first_and_again(play: Callable[..., None], engine: str):
     async def scene(made: World) -> None:

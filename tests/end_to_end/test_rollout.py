@@ -17,13 +17,13 @@ CLI = [
     pytest.mark.skipif(shutil.which("pulumi") is None, reason="pulumi is not on PATH"),
 ]
 
-# Well when it starts, and ill two seconds later: nothing but a second look finds that.
+# Well when it starts, and ill a second later: nothing but a second look finds that.
 SICK_APP = _APP.replace("import os,", "import time; began = time.monotonic()\nimport os,").replace(
-    "self.send_response(200)", "self.send_response(200 if time.monotonic() < began + 2 else 500)"
+    "self.send_response(200)", "self.send_response(200 if time.monotonic() < began + 1 else 500)"
 )
 WELL = Image("notebook", (sys.executable, "-I", "-S", "-c", _APP), "app", version="2", uses_site=False)
 SICK = Image("notebook", (sys.executable, "-I", "-S", "-c", SICK_APP), "app", version="3", uses_site=False)
-LIMITS = "rollout: {canary: [heath], waves_percent: [1, 100], health_seconds: 6}\n"
+LIMITS = "rollout: {canary: [heath], waves_percent: [1, 100], health_seconds: 3}\n"
 
 
 def image(made: World, version: Image) -> None:

@@ -106,6 +106,7 @@ def test_leftovers_are_shown_by_the_preview_and_removed_by_up(play: Callable[...
     play(scene, engine=engine)
 
 
+@pytest.mark.long
 def test_an_unreadable_list_means_that_nothing_is_removed(play: Callable[..., None]):
     async def scene(made: World) -> None:
         assert (ran := await made.up()).code == 0, ran.failed()
@@ -119,6 +120,7 @@ def test_an_unreadable_list_means_that_nothing_is_removed(play: Callable[..., No
     play(scene)
 
 
+@pytest.mark.long
 def test_a_list_with_a_part_left_out_removes_no_more_than_what_is_left_over(play: Callable[..., None]):
     async def scene(made: World) -> None:
         assert (ran := await made.up()).code == 0, ran.failed()
@@ -167,6 +169,7 @@ def test_what_a_living_run_is_about_to_record_is_no_leftover(play: Callable[...,
     play(scene)
 
 
+@pytest.mark.long
 def test_nobody_can_begin_a_run_while_leftovers_are_removed(play: Callable[..., None]):
     async def scene(made: World) -> None:
         assert (ran := await made.up()).code == 0, ran.failed()

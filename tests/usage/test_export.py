@@ -223,6 +223,7 @@ def test_running_again_writes_nothing_and_an_hour_later_only_that_day(tmp_path):
     }
 
 
+@pytest.mark.long
 def test_a_month_is_written_anew_until_the_next_one_is_closed(tmp_path):
     """The close of the next month may still adjust it, and what it adjusts must be in the export."""
 

@@ -82,6 +82,7 @@ def commented(town: Town, number: int) -> Ended:
     return ran
 
 
+@pytest.mark.long
 def test_the_first_merge_is_applied_to_every_cell_and_the_next_only_where_it_changes_something(town: Town):
     assert planned(town) == ["main", "two"]
     settle(town)
@@ -97,6 +98,7 @@ def test_a_merge_whose_run_was_lost_is_applied_by_the_next(settled: Town):
     assert planned(town) == ["main", "two"]
 
 
+@pytest.mark.long
 def test_a_merge_between_plan_and_apply_is_applied_by_both_and_lost_by_none(settled: Town):
     town = settled
     town.merge("tenants/echo.yaml", NEW)
@@ -126,7 +128,7 @@ def ranges(town: Town) -> list[tuple[str, str]]:
     return [(base, head) for base, head in told if base != head]
 
 
-@pytest.mark.parametrize("squash", [False, True])
+@pytest.mark.parametrize("squash", [pytest.param(False, marks=pytest.mark.long), True])
 def test_what_was_reviewed_of_a_merge_is_what_its_apply_may_do(settled: Town, squash: bool):
     town = settled
     base = town.git("rev-parse", "main")
@@ -225,6 +227,7 @@ def test_a_person_may_say_that_what_nobody_reviewed_is_applied_too(settled: Town
     assert "--reviewed" not in argv
 
 
+@pytest.mark.long
 def test_tenants_that_failed_wait_and_the_others_do_not(settled: Town):
     town = settled
     for name in ("acme", "bolt"):
@@ -272,6 +275,7 @@ def test_an_apply_that_was_killed_leaves_its_tenants_waiting(settled: Town):
     assert waits(town, sha) == "pending"
 
 
+@pytest.mark.long
 def test_a_change_that_half_failed_and_was_taken_back_is_applied_once_more(settled: Town):
     town = settled
     text = (town.folder / "dev/tenants/acme.yaml").read_text()
