@@ -8,28 +8,30 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import closing
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import TYPE_CHECKING, Final, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeVar
 
 from rowhouse.review.money_concern import Wanted
-from rowhouse.usage.bills import connect, freshness_in, load, used_from
+from rowhouse.usage.bills import connect, freshness_in, load, opened_at, used_from
 from rowhouse.usage.close_log import CLOSED, CloseLog
 from rowhouse.usage.entries import Entry
 from rowhouse.usage.ledger import Ledger
 from rowhouse.usage.model import Lot, SegmentUsage, Window, month_before
 from rowhouse.usage.segments import month_of
-from rowhouse.usage.vendor_use import DiskTime, MachineTime, vendor_use
+from rowhouse.usage.vendor_use import DiskTime, MachineTime, people_in, vendor_use, writes_in
 from rowhouse.vendors.store import Store
 
 if TYPE_CHECKING:
     import duckdb
 
-__all__ = ["Month", "SegmentDisk", "last_closed"]
+__all__ = ["Month", "SegmentDisk", "last_closed", "months_closed"]
 
 _MEMORY: Final = "400MB"
 """Of DuckDB; what does not fit goes to a temporary folder. A month of 10,000 tenants takes no longer with it than with all memory."""
+_AT_ONCE: Final = 2_000_000
+"""So many entries of small cells are metered together."""
 
 
 class SegmentDisk(NamedTuple):
@@ -85,22 +87,108 @@ def last_closed(
     Args: wanted: only these tenants; all where it is None. cache: a folder of this machine for the ledger's tables.
     Raises: LedgerError naming the segment that cannot be read; StoreError.
     """
-    ledger = Ledger(store, cell, cache=cache)
+    return months_closed([Ledger(store, cell, cache=cache)], wanted, progress=progress).get(cell)
+
+
+def months_closed(
+    ledgers: Iterable[Ledger], wanted: Wanted | None = None, *, progress: Callable[[str], None] = lambda _what: None
+) -> dict[str, Month]:
+    """Cell to the month that it closed last, of those that have closed one. Metering looks at each tenant by itself, so many small cells
+    of one month are metered together: one query over a hundred cells takes little longer than over one.
+
+    Raises: LedgerError naming the segment that cannot be read; StoreError.
+    """
+    found: dict[str, Month] = {}
+    ledgers = list(ledgers)
     with TemporaryDirectory(prefix="rowhouse-") as spilled, closing(connect()) as connection:
         connection.execute(f"SET memory_limit = '{_MEMORY}'; SET preserve_insertion_order = false")
         connection.execute("SET temp_directory = ?", [spilled])
-        progress("reading the ledger")
-        name = _closed_month(ledger, connection)
-        if name is None:
-            return None
-        period = Window.month(name)
-        load(ledger, connection, period)
-        covers = None if wanted is None else _narrowed(connection, wanted)
-        used, lots, failed = used_from(connection, period, progress=progress)
+        groups: dict[tuple[str, int | None], _Together] = {}
+        for number, ledger in enumerate(ledgers, 1):
+            progress(f"reading the ledger of {ledger.cell}, {number} of {len(ledgers)}")
+            name = _closed_month(ledger, connection)
+            if name is None:
+                continue
+            period = Window.month(name)
+            load(ledger, connection, period)
+            if len(ledgers) == 1:
+                return {ledger.cell: _alone(connection, name, wanted, progress)}
+            key = (name, opened_at(connection, period.start))
+            if key not in groups:
+                groups[key] = _Together(connection, f"together_{len(groups)}", name, wanted, progress)
+            groups[key].add(ledger.cell)
+            if groups[key].rows > _AT_ONCE:
+                found |= groups[key].metered()
+        for group in groups.values():
+            found |= group.metered()
+    return {cell: found[cell] for cell in sorted(found)}
+
+
+def _alone(connection: duckdb.DuckDBPyConnection, name: str, wanted: Wanted | None, progress: Callable[[str], None]) -> Month:
+    """The month of the one cell whose entries are loaded."""
+    period = Window.month(name)
+    covers = None if wanted is None else _narrowed(connection, wanted)
+    used, lots, failed = used_from(connection, period, progress=progress)
+    sources = len(freshness_in(connection).sources)
+    vendors = vendor_use(connection, period, sources, logins=_whole_table(connection))
+    machines, volumes = _by_tenant(vendors.machines), _by_tenant(vendors.disks)
+    return Month(name, period, used, lots, machines, volumes, _disks(connection), vendors.people, vendors.writes, failed, covers)
+
+
+class _Together:
+    """Cells that are metered with one query: until then each of their tenants is called `cell/tenant`."""
+
+    def __init__(
+        self, connection: duckdb.DuckDBPyConnection, table: str, name: str, wanted: Wanted | None, progress: Callable[[str], None]
+    ) -> None:
+        self._connection, self._table, self._name, self._wanted, self._progress = connection, table, name, wanted, progress
+        self._period = Window.month(name)
+        self._cells: dict[str, tuple[frozenset[str] | None, int, Mapping[str, Sequence[str]]]] = {}
+        self.rows = 0
+
+    def add(self, cell: str) -> None:
+        """Take in the cell whose entries are loaded."""
+        connection = self._connection
+        covers = None if self._wanted is None else _narrowed(connection, self._wanted)
+        whole = _whole_table(connection)
         sources = len(freshness_in(connection).sources)
-        vendors = vendor_use(connection, period, sources, logins=_whole_table(connection))
-        machines, volumes = _by_tenant(vendors.machines), _by_tenant(vendors.disks)
-        return Month(name, period, used, lots, machines, volumes, _disks(connection), vendors.people, vendors.writes, failed, covers)
+        self._cells[cell] = covers, writes_in(connection, self._period, sources), people_in(connection, self._period, whole)
+        if not self.rows:
+            connection.execute(f"CREATE OR REPLACE TABLE {self._table} AS SELECT * FROM {whole} LIMIT 0")  # noqa: S608 - names of our own
+        named = "SELECT * REPLACE (CASE WHEN tenant IS NULL THEN NULL ELSE ? || tenant END AS tenant) FROM entries"
+        [(count,)] = connection.execute(f"INSERT INTO {self._table} {named}", [f"{cell}/"]).fetchall()
+        self.rows += count
+        connection.execute("DROP TABLE IF EXISTS temp.entries")
+
+    def metered(self) -> dict[str, Month]:
+        """Cell to its month of all that were taken in, of whom nothing is kept."""
+        if not self._cells:
+            return {}
+        connection, period, cells = self._connection, self._period, self._cells
+        connection.execute(f"CREATE TEMP VIEW entries AS SELECT * FROM {self._table}")  # noqa: S608 - likewise
+        used, lots, failed = used_from(connection, period, progress=self._progress)
+        vendors = vendor_use(connection, period, 0, logins=f"(SELECT * FROM {self._table} LIMIT 0)")  # noqa: S608 - a name of our own
+        machines, volumes, disks = _by_tenant(vendors.machines), _by_tenant(vendors.disks), _disks(connection)
+        parts = [_split(part) for part in (used, lots, machines, volumes, disks, failed)]
+        connection.execute(f"DROP VIEW temp.entries; DROP TABLE {self._table}")
+        self._cells, self.rows = {}, 0
+        found = {}
+        for cell, (covers, writes, people) in cells.items():
+            own_used, own_lots, own_machines, own_volumes, own_disks, own_failed = (part.get(cell, {}) for part in parts)
+            found[cell] = Month(
+                self._name, period, own_used, own_lots, own_machines, own_volumes, own_disks, people, writes, own_failed, covers
+            )
+        return found
+
+
+def _split(whole: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
+    """From `cell/tenant` to what is said of it, to cell to tenant to that; a tenant that is named inside has its own name again."""
+    found: dict[str, dict[str, Any]] = {}
+    for both, said in whole.items():
+        cell, _, tenant = both.partition("/")
+        own = [replace(one, tenant=tenant) if hasattr(one, "tenant") else one for one in said] if isinstance(said, list) else said
+        found.setdefault(cell, {})[tenant] = own.replace(both, tenant) if isinstance(own, str) else own
+    return found
 
 
 T = TypeVar("T", MachineTime, DiskTime)

@@ -154,7 +154,7 @@ def load(ledger: Ledger, connection: duckdb.DuckDBPyConnection, period: Window) 
     month = month_of(period.start)
     for since in (month, month_before(month)):
         ledger.table(connection, since=since)
-        opened = _opened_at(connection, period.start)
+        opened = opened_at(connection, period.start)
         if opened is not None and opened >= Window.month(since).start:  # one that was written down late may be of a month before these
             return since
         if ledger.begins_in(since):
@@ -248,10 +248,10 @@ def _by_tenant(segments: Iterable[SegmentUsage]) -> dict[str, list[SegmentUsage]
 
 def is_opened(connection: duckdb.DuckDBPyConnection, period: Window) -> bool:
     """Whether the month's own segments say all that earlier months decided."""
-    return _opened_at(connection, period.start) == period.start
+    return opened_at(connection, period.start) == period.start
 
 
-def _opened_at(connection: duckdb.DuckDBPyConnection, start: int) -> int | None:
+def opened_at(connection: duckdb.DuckDBPyConnection, start: int) -> int | None:
     """The start of the last month, not later than `start`, whose own segments say all that earlier months decided."""
     query = "SELECT max(\"at\") FROM entries WHERE kind = 'opening' AND tenant IS NULL AND state = 'complete' AND \"at\" <= ?"
     found = connection.execute(query, [start]).fetchall()[0][0]
@@ -271,7 +271,7 @@ def _lots(connection: duckdb.DuckDBPyConnection, period: Window, progress: Progr
                 bought.setdefault(tenant, []).extend(lots)
         except CreditError as error:
             failed[entry.tenant or ""] = str(error)
-    opened = _opened_at(connection, period.start)
+    opened = opened_at(connection, period.start)
     carried = {} if opened is None else _opened(connection, opened, failed)
     carried = {tenant: [lot for lot in lots if (tenant, lot.payment) not in undone] for tenant, lots in carried.items()}
     if opened != period.start:

@@ -15,7 +15,7 @@ from rowhouse.usage.model import Window
 if TYPE_CHECKING:
     import duckdb
 
-__all__ = ["DiskTime", "MachineTime", "VendorUse", "vendor_use"]
+__all__ = ["DiskTime", "MachineTime", "VendorUse", "people_in", "vendor_use", "writes_in"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,11 +71,21 @@ def vendor_use(connection: duckdb.DuckDBPyConnection, period: Window, sources: i
         DiskTime(tenant, instance or "", "fly", int(gb_ms), min(int(ms), period.length))
         for tenant, instance, gb_ms, ms in connection.execute(_DISKS, {"start": period.start, "end": period.end}).fetchall()
     ]
+    return VendorUse(machines, disks, people_in(connection, period, logins), writes_in(connection, period, sources))
+
+
+def people_in(connection: duckdb.DuckDBPyConnection, period: Window, logins: str = "entries") -> dict[str, list[str]]:
+    """Who passed a gate (a mark, not a name) to the tenants at which."""
     people: dict[str, list[str]] = {}
     for who, tenant in connection.execute(_PEOPLE.format(logins), list(period)).fetchall():
         people.setdefault(who, []).append(tenant)
+    return people
+
+
+def writes_in(connection: duckdb.DuckDBPyConnection, period: Window, sources: int) -> int:
+    """Writes into the object store, to write down what passes saw of so many sources."""
     passes = connection.execute(_WRITES, list(period)).fetchall()[0][0]
-    return VendorUse(machines, disks, people, 2 * int(passes) * (sources + 1))
+    return 2 * int(passes) * (sources + 1)
 
 
 _SIZES: Final = """

@@ -12,7 +12,7 @@ import pytest
 
 from rowhouse.review.money import money_of
 from rowhouse.review.money_concern import Wanted, wanted
-from rowhouse.review.money_month import last_closed
+from rowhouse.review.money_month import last_closed, months_closed
 from rowhouse.usage.bills import bills_of
 from rowhouse.usage.costs import costs_of
 from rowhouse.usage.entries import Entry
@@ -86,7 +86,7 @@ def test_a_month_closed_on_the_local_cloud_is_replayed_to_the_cent(tmp_path: Pat
     run(tmp_path, body)
 
 
-def closed(tmp_path: Path, *extra: dict[str, object], month: str = "2026-11", state: str = "done") -> Store:
+def closed(tmp_path: Path, *extra: dict[str, object], month: str = "2026-11", state: str = "done", cell: str = "main") -> Store:
     """A ledger in a folder: acme on Pro with 212.5 hours, birch on Starter with a pack, both with a volume; the month is closed."""
     window = Window.month("2026-11")
     until = window.end + HOUR
@@ -99,7 +99,7 @@ def closed(tmp_path: Path, *extra: dict[str, object], month: str = "2026-11", st
     rows += [purchase_row("birch", at(2026, 11, 19), "pay_1"), *extra]
     rows += [{"kind": "close", "at": until + HOUR, "subject": month, "state": state, "id": f"{month}.{state}"}]
     store = folder(tmp_path)
-    write(store, rows, per=30 * DAY)
+    write(store, rows, cell=cell, per=30 * DAY)
     return store
 
 
@@ -143,6 +143,31 @@ def test_what_is_read_for_a_change_alone_gives_the_same_rows_as_all(tmp_path: Pa
     assert set(every.used) == {"acme", "birch", "cedar"}
     assert set(some.used) == {"acme"}
     assert money_of(before, after, {"main": some}, BOOK, LOOSE).rows == money_of(before, after, {"main": every}, BOOK, LOOSE).rows
+
+
+@pytest.mark.parametrize("narrowed", [False, True])
+def test_many_small_cells_together_say_what_each_says_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, narrowed: bool) -> None:
+    """Also where two have a tenant of one name, closed different months, or were never closed; however many are metered at once."""
+    wants = Wanted(frozenset({"acme"}), frozenset({"llamasketch/starter"})) if narrowed else None
+    login = {"kind": "login", "tenant": "acme", "subject": "acme", "at": at(2026, 11, 5), "id": "l1", "data": {"who": "ana"}}
+    older = {"kind": "close", "at": NOVEMBER.end, "subject": "2026-10", "state": "done", "id": "2026-10.done"}
+    stores = {
+        "one": closed(tmp_path / "one", login, cell="one"),
+        "two": closed(tmp_path / "two", purchase_row("birch", at(2026, 11, 20), "pay_2"), cell="two"),
+        "three": closed(tmp_path / "three", older, state="frozen", cell="three"),
+        "four": closed(tmp_path / "four", state="frozen", cell="four"),
+        "five": folder(tmp_path / "five"),
+    }
+    ledgers = [Ledger(store, cell) for cell, store in stores.items()]
+    alone = {cell: last_closed(store, cell, wants) for cell, store in stores.items()}
+    assert [cell for cell, month in alone.items() if month is None] == ["four", "five"]
+    assert {month.name for month in alone.values() if month is not None} == {"2026-11", "2026-10"}
+    for at_once in (1, 2_000_000):
+        monkeypatch.setattr("rowhouse.review.money_month._AT_ONCE", at_once)
+        together = months_closed(ledgers, wants)
+        assert together == {cell: month for cell, month in alone.items() if month is not None}
+    assert together["one"].people
+    assert {lot.payment for lot in together["two"].lots["birch"]} == {"pay_1", "pay_2"}
 
 
 def test_who_was_on_a_changed_plan_in_the_month_is_read_too(tmp_path: Path) -> None:
