@@ -7,6 +7,7 @@ import threading
 import pytest
 
 from rowhouse.cli.ci_comment import MARKER
+from tests.spec.test_stack_file import BOMB
 from tests.workflows.github_stand_in import BOT
 from tests.workflows.test_events import broken_events
 from tests.workflows.town import Ended, Town
@@ -66,6 +67,14 @@ def test_a_project_with_a_remote_ledger_is_reviewed_without_it_and_says_so(town:
         assert "ledger of cell main was not read" in body
         assert "estimate" in body
         assert "How these figures were made" in body
+
+
+def test_a_stack_file_that_would_explode_is_named_and_blocks(town: Town):
+    sha = town.propose(1, {"stacks/Pulumi.two.yaml": BOMB})
+    ran = commented(town, 1)
+    assert ran.code == 0, ran.out
+    assert "stacks/Pulumi.two.yaml:1:5: error yaml.alias" in ours(town, 1)[0]
+    assert town.hub.status(sha, "rowhouse/review") == "failure"
 
 
 def test_a_second_push_edits_the_same_comment(town: Town):
