@@ -8,8 +8,6 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from rowhouse.cli.surroundings import (
     EngineName,
     EnvironmentProblemError,
@@ -27,6 +25,8 @@ from rowhouse.spec.kept import KeptVolume, unfollowed
 from rowhouse.spec.load import read_fleet
 from rowhouse.spec.problem import only_errors
 from rowhouse.spec.settings import setting_problems
+from rowhouse.spec.source import MAX_FILE_BYTES
+from rowhouse.spec.stack_file import read_stack
 
 __all__ = [
     "checked",
@@ -45,7 +45,7 @@ _VOLUME = "rowhouse:fly:Volume"
 def stack_settings(root: Path, stack: str) -> dict[str, Any]:
     """The `account:` settings of a stack, without the prefix.
 
-    Raises: EnvironmentProblemError when the stack has no file.
+    Raises: EnvironmentProblemError when the stack has no file, or one that is refused.
     """
     path = root / "stacks" / f"Pulumi.{stack}.yaml"
     if not path.is_file():
@@ -53,13 +53,13 @@ def stack_settings(root: Path, stack: str) -> dict[str, Any]:
         raise EnvironmentProblemError(
             f"{path.relative_to(root)}: there is no such stack. Stacks: {', '.join(known) or 'none'}. Copy one and change its account."
         )
-    try:
-        document = yaml.safe_load(path.read_text(encoding="utf-8"))
-        config = (document or {}).get("config") or {}
-        items = config.items()
-    except (yaml.YAMLError, AttributeError, UnicodeDecodeError) as error:
-        raise EnvironmentProblemError(f"{path.relative_to(root)}: cannot be read as a stack's settings: {error}. Correct it.") from error
-    return {key.removeprefix("account:"): value for key, value in items if key.startswith("account:")}
+    with path.open("rb") as file:
+        values, problems = read_stack(file.read(MAX_FILE_BYTES + 1), path.name)
+    if problems:
+        told = "\n".join(map(str, problems))
+        raise EnvironmentProblemError(f"{path.relative_to(root)}: cannot be read as a stack's settings.\n{told}")
+    config = values.get("config") or {}
+    return {key.removeprefix("account:"): value for key, value in config.items() if key.startswith("account:")}
 
 
 def checked_settings(root: Path, stack: str) -> dict[str, Any]:

@@ -29,7 +29,7 @@ from rowhouse.usage.verify import Examined, examine
 from rowhouse.vendors.store import open_store
 from rowhouse.vendors.stripe import Stripe
 
-__all__ = ["app", "open_ledger", "purchase", "refund", "stripes_time"]
+__all__ = ["app", "is_named", "open_ledger", "purchase", "refund", "stripes_time"]
 
 _REASON_MAX = 200
 
@@ -41,9 +41,24 @@ def open_ledger(root: Path, stack: str, env: Mapping[str, str]) -> Ledger:
 
     Raises: EnvironmentProblemError when the stack has no settings; StoreError for an address that is none.
     """
-    said = str(stack_settings(root, stack).get("store") or "file:")
-    url = env.get("ROWHOUSE_STORE_URL") or ((root / ".rowhouse" / "store").as_uri() if said.startswith("file:") else said)
+    url, _ = _address(root, stack, env)
     return Ledger(open_store(url), stack, cache=root / ".rowhouse" / "cache" / "ledger")
+
+
+def is_named(root: Path, stack: str, env: Mapping[str, str]) -> bool:
+    """Whether a cell's ledger may be opened without having been asked for: it is in the project's own folder, or the environment names it.
+
+    Raises: EnvironmentProblemError when the stack has no settings.
+    """
+    return _address(root, stack, env)[1]
+
+
+def _address(root: Path, stack: str, env: Mapping[str, str]) -> tuple[str, bool]:
+    """Where a cell's ledger is, and whether that is the project's own folder or said by the environment."""
+    said = str(stack_settings(root, stack).get("store") or "file:")
+    if url := env.get("ROWHOUSE_STORE_URL"):
+        return url, True
+    return ((root / ".rowhouse" / "store").as_uri(), True) if said.startswith("file:") else (said, False)
 
 
 @app.callback()

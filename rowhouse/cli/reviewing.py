@@ -1,6 +1,7 @@
 """The house's review of a range: with the project's policies as they were before it, and with the ledgers that can be read from here.
 
-Does: put rules and money to `rowhouse.review`. Does not: fail for want of a ledger; a clone alone gives estimates, which say so.
+Does: put rules and money to `rowhouse.review`. Does not: fail for want of a ledger; a clone alone gives estimates, which say so. Nor go to
+an address that only a file names: a remote ledger is read where ROWHOUSE_STORE_URL is set, else the review says that it was not.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Final
 
-from rowhouse.cli.ledger import open_ledger
+from rowhouse.cli.ledger import is_named, open_ledger
 from rowhouse.cli.policy_pack import FOLDER, rules_of
 from rowhouse.cli.surroundings import EnvironmentProblemError
 from rowhouse.review.affected import Affected
@@ -52,9 +53,9 @@ def house_review(
     def pricing(before: Fleet, after: Fleet, found: Affected, limits: Guardrails, agreed: frozenset[str]) -> Money | None:
         if not found.tenants and not found.catalogs:
             return None
-        months = _months(root, before, after, found, progress)
+        months, unopened = _months(root, before, after, found, progress)
         newest = max((month.name for month in months.values()), default=f"{datetime.now(UTC):%Y-%m}")
-        return money_of(before, after, months, book_for(newest), limits, labels=agreed)
+        return money_of(before, after, months, book_for(newest), limits, labels=agreed, unopened=unopened)
 
     chosen = pricing if priced else None
     return review_range(root, base, head, labels=labels, rules=_rules_at(root, base), pricing=chosen, progress=progress)
@@ -79,15 +80,21 @@ def _rules_at(root: Path, base: str) -> tuple[Rule, ...]:
         return rules_of(Path(name))
 
 
-def _months(root: Path, before: Fleet, after: Fleet, found: Affected, progress: Callable[[str], None]) -> dict[str, Month]:
-    """The last closed month of each cell whose bills can change, where there is one."""
+def _months(
+    root: Path, before: Fleet, after: Fleet, found: Affected, progress: Callable[[str], None]
+) -> tuple[dict[str, Month], tuple[str, ...]]:
+    """The last closed month of each cell whose bills can change, where there is one; and the cells whose remote ledger was left alone."""
     cells = {tenant.cell for one in found.tenants.values() for tenant in (one.before, one.after) if tenant is not None}
     if found.catalogs:
         cells |= {tenant.cell for tenant in before.tenants if tenant.plan.catalog in found.catalogs}
     months = {}
+    unopened = []
     want = wanted(before, after)
     for cell in sorted(cells):
         try:
+            if not is_named(root, cell, os.environ):
+                unopened.append(cell)
+                continue
             ledger = open_ledger(root, cell, os.environ)
         except EnvironmentProblemError:  # a cell that the change adds has no settings here yet
             continue
@@ -96,4 +103,4 @@ def _months(root: Path, before: Fleet, after: Fleet, found: Affected, progress: 
         month = last_closed(ledger.store, cell, want, cache=root / ".rowhouse" / "cache" / "ledger", progress=progress)
         if month is not None:
             months[cell] = month
-    return months
+    return months, tuple(unopened)

@@ -19,6 +19,10 @@ if TYPE_CHECKING:
     from rowhouse.engine.secrets import SecretsManager
 
 
+_MOST = 1 << 22
+"""Characters of a stack file with its aliases written out."""
+
+
 @dataclass(frozen=True)
 class StackFile:
     """A stack file before its secrets are opened."""
@@ -51,14 +55,26 @@ def read_stack_file(project: Project, stack: str) -> StackFile:
         loaded = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
     except FileNotFoundError:
         return StackFile()
-    except (OSError, yaml.YAMLError) as error:
+    except (OSError, yaml.YAMLError, ValueError, RecursionError) as error:
         raise ProjectError(f"{path} cannot be read: {error}") from error
-    if not isinstance(loaded, dict):
-        raise ProjectError(f"{path}: expected keys such as 'config'")
+    if not isinstance(loaded, dict) or not isinstance(loaded.get("config") or {}, dict):
+        raise ProjectError(f"{path}: expected keys such as 'config', and below it names with values")
+    if _is_larger(loaded, _MOST):
+        raise ProjectError(f"{path}: its aliases (`*name`) make it more than {_MOST:,} characters. Write the values out.")
     provider = loaded.get("secretsprovider", "passphrase")
-    if provider not in {"passphrase", "default", ""}:
+    if provider not in ("passphrase", "default", ""):  # it may be anything, also what no set can hold
         raise Unsupported(f"the secrets provider '{provider}' of {path.name}")
     return StackFile(loaded.get("config") or {}, loaded.get("encryptionsalt"))
+
+
+def _is_larger(value: Any, most: int) -> bool:
+    """Whether a value comes to more than so many characters when each of its aliases is written out; looked at no further than that."""
+    left = [value]
+    while left and most >= 0:
+        item = left.pop()
+        most -= 1 + (len(item) if isinstance(item, (str, bytes, dict, list)) else 0)
+        left += [*item.keys(), *item.values()] if isinstance(item, dict) else item if isinstance(item, list) else ()
+    return most < 0
 
 
 def resolve(project: Project, stack_file: StackFile, secrets: SecretsManager | None) -> Config:
@@ -76,7 +92,7 @@ def resolve(project: Project, stack_file: StackFile, secrets: SecretsManager | N
         elif default is not None:
             values[_full(project, raw_key)] = _text(default)
     for raw_key, value in stack_file.values.items():
-        key = _full(project, raw_key)
+        key = _full(project, str(raw_key))
         opened, secret = _open(value, secrets)
         values[key] = _text(opened)
         if secret:
@@ -92,7 +108,7 @@ def _text(value: Any) -> str:
     if isinstance(value, bool):
         return "true" if value else "false"
     if isinstance(value, (dict, list)):
-        return json.dumps(value, separators=(",", ":"))
+        return json.dumps(value, separators=(",", ":"), default=str)  # a date is its text, as it is where it stands alone
     return str(value)
 
 

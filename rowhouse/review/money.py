@@ -45,11 +45,13 @@ def money_of(
     *,
     labels: Iterable[str] = (),
     full: bool = False,
+    unopened: Iterable[str] = (),
 ) -> Money:
     """What the files of `after` cost and bring a month, against those of `before`. Pure; the order of tenants changes nothing.
 
     Args: months: cell to its last closed month; a cell without one is left out. guardrails: those in force before the change.
-        labels: what a person put on the change. full: rows of every tenant, not only of those concerned.
+        labels: what a person put on the change. full: rows of every tenant, not only of those concerned. unopened: cells that have a
+        ledger which was not read.
     """
     known = [months[cell] for cell in sorted(months)]
     people = (people_of(before, known), people_of(after, known))
@@ -74,6 +76,7 @@ def money_of(
         book=book.name,
         failed=failed,
         unread=unread,
+        unopened=tuple(sorted(unopened)),
         judgement=judged(rows, failed, book.currency, guardrails, frozenset(labels)),
     )
 

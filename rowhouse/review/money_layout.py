@@ -18,6 +18,7 @@ from rowhouse.spec.money import shown
 
 __all__ = ["Block", "Id", "Sentence", "Table", "layout"]
 
+_CELLS: Final = 5
 _CROSSED: Final = {
     "reaches": "reaches its limit: more is refused",
     "leaves": "is below its limit again",
@@ -58,6 +59,8 @@ def layout(money: Money, rows: int = 20) -> list[Block]:
     """What blocks, totals, who pays more or less, limits, cost alone, who begins and ends, what was assumed. Args: rows: of each table."""
     found: list[Block] = [Sentence(text, "block") for text in money.judgement.blocks]
     found += [Sentence(text, "warning") for text in money.judgement.warnings]
+    if money.unopened:
+        found.append(Sentence(_unopened(money.unopened)))
     if money.is_nothing:
         found.append(Sentence(_nothing(money)))
     if money.totals:
@@ -71,6 +74,16 @@ def layout(money: Money, rows: int = 20) -> list[Block]:
         )
     found += [Sentence(text, "small") for text in (*_notes(money.rows, rows), *money.assumed)]
     return found
+
+
+def _unopened(cells: Sequence[str]) -> str:
+    """That ledgers were left alone, and how to have them read."""
+    named = ", ".join(cells[:_CELLS]) + (f" and {len(cells) - _CELLS} more" if len(cells) > _CELLS else "")
+    return (
+        f"The ledger of {'cell' if len(cells) == 1 else 'cells'} {named} was not read, because it is at a remote store: use is "
+        "estimated below. To have it read, run rowhouse review on a clone with ROWHOUSE_STORE_URL and the keys of the store set; for "
+        "branches of the repository itself set them in the environment review of the workflows."
+    )
 
 
 def _nothing(money: Money) -> str:

@@ -87,6 +87,8 @@ class Money:
     """Tenant to why nothing can be said about it."""
     unread: int = 0
     """Tenants whose share of the seats changes and whose month was not read."""
+    unopened: tuple[str, ...] = ()
+    """Cells whose ledger is at a remote store that was not asked; their tenants are estimated."""
     judgement: Judgement = field(default_factory=Judgement)
 
     @property
@@ -155,6 +157,7 @@ class Money:
             "rows": [row.document(self.currency) for row in self.rows],
             "failed": dict(self.failed),
             "unread": self.unread,
+            "unopened": list(self.unopened),
             "blocks": list(self.judgement.blocks),
             "warnings": list(self.judgement.warnings),
             "assumed": list(self.assumed),

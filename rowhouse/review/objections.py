@@ -6,7 +6,7 @@ Does: tell what leaves, moves, is renamed or loses data, and who is interrupted.
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final, Literal
 
@@ -255,7 +255,7 @@ def of_other_paths(affected: Affected, links: Sequence[str]) -> list[Objection]:
     return found
 
 
-def lost_stacks(after: Fleet, stacks: Mapping[str, bytes]) -> list[Objection]:
+def lost_stacks(after: Fleet, stacks: Collection[str]) -> list[Objection]:
     """Cells that have tenants and no stack file: nobody could apply them."""
     return [
         Objection(

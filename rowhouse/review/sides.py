@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import gc
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator
 from contextlib import contextmanager
+from functools import cached_property
 from typing import Final
-
-import yaml
 
 from rowhouse.review.affected import Affected, affected
 from rowhouse.review.commits import Commits, Folders
 from rowhouse.review.render import Side
 from rowhouse.spec.load import Memory, read_fleet
+from rowhouse.spec.problem import Problem, sorted_problems
+from rowhouse.spec.stack_file import read_stack
 
 __all__ = ["Sides"]
 
@@ -28,18 +29,24 @@ class Sides:
         with _without_collection():
             (self.before, old), (self.after, new) = (read_fleet(commits.root, read=folders, memory=memory) for folders in self._folders)
         known = {(problem.file, problem.rule, problem.message) for problem in old}
-        self.problems = [p for p in new if p.severity == "error" or (p.file, p.rule, p.message) not in known]
+        self._of_fleet = [p for p in new if p.severity == "error" or (p.file, p.rule, p.message) not in known]
         self._stacks = [_stack_files(commits, commit) for commit in (base, head)]
         self.changed = commits.changed(base, head)
+
+    @cached_property
+    def problems(self) -> list[Problem]:
+        """What is wrong with the files after the change, stack files too; of those before it nothing: they are merged, and have run."""
+        stacks = (problem for name, text in self._stacks[1].items() for problem in read_stack(text, name)[1])
+        return sorted_problems([*self._of_fleet, *stacks])
 
     def affected(self) -> Affected:
         """Who can change."""
         return affected(self.before, self.after, self.changed)
 
     @property
-    def stacks_after(self) -> Mapping[str, bytes]:
-        """The stack files after the change."""
-        return self._stacks[1]
+    def stacks_after(self) -> Collection[str]:
+        """The names of the stack files after the change."""
+        return self._stacks[1].keys()
 
     def side(self, number: int) -> Side:
         """0: before; 1: after."""
@@ -47,17 +54,16 @@ class Sides:
         return Side(
             plans=_chosen(folders, "plans", (catalog.id for catalog in fleet.catalogs)),
             apps=_chosen(folders, "apps", (app.id for app in fleet.apps)),
-            stacks=self._stacks[number],
+            stacks={name: text for name, text in self._stacks[number].items() if text is not None},
             tenants={name.removesuffix(".yaml"): text for name, text in folders.texts("tenants").items()},
         )
 
     def zone(self, cell: str, number: int) -> str:
         """The zone of a cell; empty where its settings have none."""
-        try:
-            loaded = yaml.safe_load(self._stacks[number].get(f"Pulumi.{cell}.yaml", b"")) or {}
-            return str((loaded.get("config") or {}).get("account:zone") or "")
-        except (yaml.YAMLError, AttributeError, UnicodeDecodeError):
-            return ""
+        name = f"Pulumi.{cell}.yaml"
+        config = read_stack(self._stacks[number].get(name, b""), name)[0].get("config") or {}
+        zone = config.get("account:zone")
+        return zone if isinstance(zone, str) else ""
 
 
 @contextmanager
@@ -77,9 +83,10 @@ def _chosen(folders: Folders, folder: str, slugs: Iterable[str]) -> dict[str, by
     return {f"{slug}.yaml": texts[f"{slug}.yaml"] for slug in slugs}
 
 
-def _stack_files(commits: Commits, commit: str) -> dict[str, bytes]:
+def _stack_files(commits: Commits, commit: str) -> dict[str, bytes | None]:
+    """Name to bytes; None of one that is too large to be read."""
     kept = [one for one in commits.kept(commit, _STACKS) if one.mode in {"100644", "100755"}]
     files = {one.path.removeprefix(f"{_STACKS}/"): one.blob for one in kept}
     wanted = {name: blob for name, blob in files.items() if name.startswith("Pulumi.") and name.endswith(".yaml") and "/" not in name}
     contents = commits.blobs(wanted.values())
-    return {name: contents[blob] for name, blob in wanted.items() if blob in contents}
+    return {name: contents.get(blob) for name, blob in wanted.items()}

@@ -86,14 +86,16 @@ class _Refused(Exception):  # noqa: N818 - it never leaves this module
         self.line, self.column, self.rule, self.message = mark.line + 1, mark.column + 1, rule, message
 
 
-def parse(source: Source) -> tuple[Document | None, list[Problem]]:
+def parse(source: Source, *, strict: bool = True) -> tuple[Document | None, list[Problem]]:
     """One file's document, and what is wrong with its YAML. There is no document where the rest of the file cannot be believed.
 
     Where there is one beside problems, the values at their places are stand-ins, and complaints about those values say nothing new.
+
+    Args: strict: False lets pass what YAML readers read differently, which is text here, and an empty file.
     """
     document = Document(source, {})
     loader = LOADER(source.text)
-    builder = _Builder(loader, document)
+    builder = _Builder(loader, document, strict=strict)
     try:
         builder.build()
     except _Refused as refused:
@@ -113,9 +115,10 @@ def parse(source: Source) -> tuple[Document | None, list[Problem]]:
 class _Builder:
     """Builds plain data from parser events; holds the counters that bound the work."""
 
-    def __init__(self, loader: Any, document: Document) -> None:
+    def __init__(self, loader: Any, document: Document, *, strict: bool) -> None:
         self._next = loader.get_event
         self._document = document
+        self._strict = strict
         self._count = 0
         self.problems: list[Problem] = []
 
@@ -131,6 +134,8 @@ class _Builder:
         assert isinstance(event, StreamStartEvent)
         event = self._next()
         if isinstance(event, StreamEndEvent):
+            if not self._strict:
+                return
             raise _Refused(
                 event.start_mark, "yaml.empty", "this file is empty. It must be a mapping of keys to values. Write `key: value` lines."
             )
@@ -138,13 +143,15 @@ class _Builder:
         if event.version is not None or event.tags:
             raise _Refused(event.start_mark, "yaml.documents", "this file has a % directive. Files are plain YAML. Delete the directive.")
         top = self._next()
-        if not isinstance(top, MappingStartEvent):
+        is_nothing = isinstance(top, ScalarEvent) and not top.style and not top.value and not self._strict
+        if not isinstance(top, MappingStartEvent) and not is_nothing:
             self._refuse_feature(top)
             raise _Refused(
                 top.start_mark, "yaml.empty", "the top of this file is not a mapping. It must be `key: value` lines. Rewrite it so."
             )
         self._refuse_feature(top)
-        self._document.data = self._mapping((), 1)
+        if not is_nothing:
+            self._document.data = self._mapping((), 1)
         event = self._next()
         assert isinstance(event, DocumentEndEvent)
         event = self._next()
@@ -203,7 +210,7 @@ class _Builder:
         if not event.style:
             if text == "<<":
                 self._note(mark, "yaml.alias", "`<<` merges another mapping. Merge keys are refused. Write the keys out.")
-            elif not is_plain_text(text):
+            elif self._strict and not is_plain_text(text):
                 self._note(mark, "yaml.key", f"key {show(text)} is not plain text to every YAML reader. Put it in quotes.")
         self._refuse_characters(event, text)
         return text
@@ -220,7 +227,7 @@ class _Builder:
             return int(text)
         if _DECIMAL.fullmatch(text):
             return Decimal(text)
-        if _AMBIGUOUS.fullmatch(text):
+        if self._strict and _AMBIGUOUS.fullmatch(text):
             self._note(
                 event.start_mark,
                 "yaml.ambiguous",

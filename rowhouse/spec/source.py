@@ -165,14 +165,14 @@ def read_file(path: Path, slug: str, file: str) -> Source | Problem:
     return text_of(data, slug, file)
 
 
-def too_big(file: str) -> Problem:
-    """A file is larger than anything that is read."""
+def too_big(file: str, needs: str = "A tenant needs about ten lines.") -> Problem:
+    """A file is larger than anything that is read. Args: needs: what such a file is expected to be."""
     return Problem(
         file,
         1,
         1,
         "file.size",
-        f"this file is larger than {MAX_FILE_BYTES // 1024} KiB, the most that is read. A tenant needs about ten lines. Shorten it.",
+        f"this file is larger than {MAX_FILE_BYTES // 1024} KiB, the most that is read. {needs} Shorten it.",
     )
 
 

@@ -1,10 +1,11 @@
 """What the state says of data: it is not destroyed by accident, and it is spoken of in the files' words."""
 
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
-from rowhouse.cli.guards import in_the_files_words, refuse_protected
+from rowhouse.cli.guards import in_the_files_words, refuse_protected, stack_settings
 from rowhouse.cli.surroundings import EnvironmentProblemError
 from rowhouse.review.changes import Failed, Outcome
 from tests.support import fleet, instance, tenant
@@ -25,6 +26,21 @@ GROUPS = [{"urn": TENANT, "type": "rowhouse:index:Tenant"}, {"urn": HOST, "type"
 
 def state(*resources: dict[str, object]) -> dict[str, object]:
     return {"deployment": {"resources": [*GROUPS, *resources]}}
+
+
+def test_settings_of_a_stack_are_the_accounts_alone_and_a_file_that_hides_something_is_refused_with_its_line(tmp_path: Path):
+    (tmp_path / "stacks").mkdir()
+    file = tmp_path / "stacks/Pulumi.main.yaml"
+    file.write_text("encryptionsalt: v1:x\nconfig:\n  account:zone: acme.example\n  account:edgeReplicas: 2\n  aws:region: x\n")
+    assert stack_settings(tmp_path, "main") == {"zone": "acme.example", "edgeReplicas": 2}
+    file.write_text("a: &a [x, x]\nconfig:\n  account:zone: *a\n")
+    with pytest.raises(
+        EnvironmentProblemError, match=r"\nstacks/Pulumi\.main\.yaml:1:4: error yaml\.alias: .*\n.*yaml:3:17: error yaml\.alias"
+    ):
+        stack_settings(tmp_path, "main")
+    file.write_text("#" * 300_000)
+    with pytest.raises(EnvironmentProblemError, match=r"file\.size: this file is larger than 256 KiB"):
+        stack_settings(tmp_path, "main")
 
 
 def test_protected_data_keeps_everything_and_is_counted_and_named():

@@ -102,6 +102,35 @@ def test_an_absent_stack_file_is_empty_and_a_cloud_key_service_is_refused(tmp_pa
         config.read_stack_file(found, "dev")
 
 
+LEVELS = [f"a{n}: &a{n} [{','.join([f'*a{n - 1}'] * 10)}]" for n in range(1, 9)]
+
+
+@pytest.mark.parametrize(
+    ("text", "why"),
+    [
+        ("\n".join(["a0: &a0 [x,x,x,x,x,x,x,x,x,x]", *LEVELS, "config: {p:a: *a8}"]), "aliases"),
+        (f"a: &a {'x' * 100_000}\nconfig: {{p:a: [{'*a,' * 1000}]}}", "aliases"),
+        ("config: {p:a: &a [*a]}", "aliases"),
+        ("config: {p:a: " + "[" * 5000 + "]" * 5000 + "}", "cannot be read"),
+        ("config: {p:a: 2026-13-45}", "cannot be read"),
+        ("config: 5", "names with values"),
+        ("secretsprovider: [x]", "secrets provider"),
+    ],
+)
+def test_a_stack_file_that_would_explode_is_refused(tmp_path: Path, text: str, why: str) -> None:
+    found = project_at(tmp_path, "name: p\nruntime: python\n")
+    (tmp_path / "Pulumi.dev.yaml").write_text(text)
+    with pytest.raises(EngineError, match=why):
+        config.read_stack_file(found, "dev")
+
+
+def test_an_alias_that_stands_for_little_and_a_date_in_a_list_are_values_like_others(tmp_path: Path) -> None:
+    found = project_at(tmp_path, "name: p\nruntime: python\n")
+    (tmp_path / "Pulumi.dev.yaml").write_text("config: {cloud:a: &a [1, 2026-11-01], cloud:b: *a, 5: x}\n")
+    values = config.resolve(found, config.read_stack_file(found, "dev"), None).values
+    assert values == {"cloud:a": '[1,"2026-11-01"]', "cloud:b": '[1,"2026-11-01"]', "p:5": "x"}
+
+
 # -- names ------------------------------------------------------------------------------------------------------------------------------
 
 STACK = urns.stack_urn("dev", "p")

@@ -7,9 +7,11 @@ from pathlib import Path
 import pytest
 from markdown_it import MarkdownIt
 
+from rowhouse.errors import RowhouseError
 from rowhouse.review.review import Review, review_range
 from rowhouse.spec.guardrails import Guardrails
 from tests.review.scratch import Scratch, git
+from tests.spec.test_stack_file import BOMB
 
 pytestmark = pytest.mark.usefixtures("warm")
 
@@ -155,6 +157,54 @@ def test_files_that_are_wrong_are_listed_and_nothing_is_rendered(scratch: Scratc
     assert "Did you mean 'pro'?" in text
     assert "symbolic link" in text
     assert len(text) < 60_000
+
+
+@pytest.mark.parametrize("name", ["main", "new"])
+@pytest.mark.parametrize(
+    ("text", "rule", "line"),
+    [
+        (BOMB, "yaml.alias", 1),
+        ("config:\n  account:zone: " + "[" * 50_000, "yaml.depth", 2),
+        ("config:\n  account:zone: !!binary aGk=\n", "yaml.tag", 2),
+        ("config:\n  account:zone: 2026-13-45\n", "yaml.ambiguous", 2),
+        ("#" * 300_000, "file.size", 1),
+    ],
+)
+def test_a_stack_file_that_is_hostile_is_an_error_with_its_line_and_nothing_is_rendered(
+    scratch: Scratch, name: str, text: str, rule: str, line: int
+):
+    scratch.write(f"stacks/Pulumi.{name}.yaml", text)
+    scratch.edit("tenants/birch.yaml", "plan:", "state: suspended\nplan:")
+    review = judge(scratch, scratch.commit())
+    assert (review.problems[0].file, review.problems[0].line, review.problems[0].rule) == (f"stacks/Pulumi.{name}.yaml", line, rule)
+    assert rules(review) == {one.rule for one in review.problems}
+    assert (review.told, review.shared, review.money) == ([], {}, None)
+    assert f"stacks/Pulumi.{name}.yaml:{line}" in review.markdown().replace("\\", "")
+
+
+def test_a_change_that_mends_a_stack_file_which_was_merged_with_an_alias_is_reviewed(scratch: Scratch):
+    file = scratch.root / "stacks/Pulumi.main.yaml"
+    text = file.read_text()
+    file.write_text(text.replace("account:zone: localhost", "account:zone: &zone localhost") + "  mine:zone: *zone\n")
+    scratch.base = scratch.commit()
+    file.write_text(text)
+    review = judge(scratch, scratch.commit())
+    assert review.blocked == ()
+
+
+@pytest.mark.parametrize("more", ["secretsprovider: [x]\n", "secretsprovider: awskms://key\n"])
+def test_a_stack_file_whose_secrets_nobody_here_opens_is_refused_in_words(scratch: Scratch, more: str):
+    scratch.write("stacks/Pulumi.main.yaml", (scratch.root / "stacks/Pulumi.main.yaml").read_text() + more)
+    with pytest.raises(RowhouseError, match=r"main"):
+        judge(scratch, scratch.commit())
+
+
+def test_a_stack_file_as_pulumi_writes_it_is_no_error(scratch: Scratch):
+    scratch.write(
+        "stacks/Pulumi.main.yaml",
+        (scratch.root / "stacks/Pulumi.main.yaml").read_text() + '  mine:limits: {deep: {deeper: [1, "2"]}}\n  mine:on: yes\n',
+    )
+    assert judge(scratch, scratch.commit()).blocked == ()
 
 
 def test_two_thousand_changed_files_are_judged_in_groups(scratch: Scratch):

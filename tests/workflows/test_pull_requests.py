@@ -1,11 +1,13 @@
 """The steps of review.yml and comment.yml, run for real on pull requests."""
 
 import json
+import socket
 import threading
 
 import pytest
 
 from rowhouse.cli.ci_comment import MARKER
+from tests.spec.test_stack_file import BOMB
 from tests.workflows.github_stand_in import BOT
 from tests.workflows.test_events import broken_events
 from tests.workflows.town import Ended, Town
@@ -43,6 +45,36 @@ def test_the_review_needs_no_right_but_reading_and_writes_nothing_to_github(town
     assert ran.code == 0, ran.out
     assert "echo" in ran.summary
     assert town.hub.calls == []
+
+
+@pytest.mark.parametrize("keys", [{}, {"AWS_ACCESS_KEY_ID": "somebody", "AWS_SECRET_ACCESS_KEY": "somebody"}])
+def test_a_project_with_a_remote_ledger_is_reviewed_without_it_and_says_so(town: Town, keys: dict[str, str]):
+    with socket.create_server(("127.0.0.1", 0)) as store:
+        store.settimeout(0)
+        stack = (town.folder / "dev/stacks/Pulumi.main.yaml").read_text().rstrip()
+        address = f"s3://acme-rowhouse/main?endpoint=http://127.0.0.1:{store.getsockname()[1]}&region=auto"
+        town.merge("stacks/Pulumi.main.yaml", f"{stack}\n  account:store: {address}\n")
+        sha = town.propose(1, {"tenants/echo.yaml": NEW})
+        said = []
+        for name, job, event_name in JOBS:
+            ran = town.step(name, job, "rowhouse ci", event_name, town.event(1), **keys)
+            assert ran.code == 0, ran.out
+            said += [ran.summary] if name == "review" else ours(town, 1)
+        with pytest.raises(BlockingIOError):
+            store.accept()
+    assert town.hub.status(sha, "rowhouse/review") == "success"
+    for body in said:
+        assert "ledger of cell main was not read" in body
+        assert "estimate" in body
+        assert "How these figures were made" in body
+
+
+def test_a_stack_file_that_would_explode_is_named_and_blocks(town: Town):
+    sha = town.propose(1, {"stacks/Pulumi.two.yaml": BOMB})
+    ran = commented(town, 1)
+    assert ran.code == 0, ran.out
+    assert "stacks/Pulumi.two.yaml:1:5: error yaml.alias" in ours(town, 1)[0]
+    assert town.hub.status(sha, "rowhouse/review") == "failure"
 
 
 def test_a_second_push_edits_the_same_comment(town: Town):
