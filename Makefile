@@ -9,7 +9,7 @@ demo: setup
 	@$(BIN)/rowhouse demo $(if $(KEEP),--keep)
 
 test: setup-dev
-	$(BIN)/pytest -n 2 --dist loadfile -m "not long"
+	$(BIN)/pytest -n 3 --dist loadfile --no-loadscope-reorder -m "not long"
 
 test-long: setup-dev
 	$(BIN)/pytest -n 2 -o faulthandler_timeout=7200 -m long
@@ -20,7 +20,7 @@ check: setup-dev
 	$(BIN)/mypy
 	$(BIN)/python -m rowhouse.spec.schema --check
 	$(BIN)/python -m policies.pages --check
-	$(BIN)/pytest -n 2 --dist loadfile -m "not long"
+	$(BIN)/pytest -n 3 --dist loadfile --no-loadscope-reorder -m "not long"
 
 # Needs Go, which builds it from its pinned source; where actionlint is on PATH, the tests run it too.
 actionlint:

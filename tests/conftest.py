@@ -3,6 +3,11 @@
 import os
 
 import pytest
+from hypothesis import HealthCheck, settings
+
+# How long an example takes says how busy the machine is.
+settings.register_profile("rowhouse", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("rowhouse")
 
 for _name in ("COLUMNS", "LINES", "FORCE_COLOR", "NO_COLOR", "TERM"):
     # Whoever runs the tests may sit in a narrow or colourful terminal: tables would fold, words would be cut by codes.

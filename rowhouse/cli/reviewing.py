@@ -21,7 +21,7 @@ from rowhouse.review.commits import Commits
 from rowhouse.review.money import money_of
 from rowhouse.review.money_concern import wanted
 from rowhouse.review.money_model import Money
-from rowhouse.review.money_month import Month, last_closed
+from rowhouse.review.money_month import Month, months_closed
 from rowhouse.review.review import Review, review_range
 from rowhouse.review.sides import Sides
 from rowhouse.spec.guardrails import Guardrails
@@ -87,9 +87,8 @@ def _months(
     cells = {tenant.cell for one in found.tenants.values() for tenant in (one.before, one.after) if tenant is not None}
     if found.catalogs:
         cells |= {tenant.cell for tenant in before.tenants if tenant.plan.catalog in found.catalogs}
-    months = {}
+    ledgers = []
     unopened = []
-    want = wanted(before, after)
     for cell in sorted(cells):
         try:
             if not is_named(root, cell, os.environ):
@@ -98,9 +97,6 @@ def _months(
             ledger = open_ledger(root, cell, os.environ)
         except EnvironmentProblemError:  # a cell that the change adds has no settings here yet
             continue
-        if not ledger.heads():
-            continue
-        month = last_closed(ledger.store, cell, want, cache=root / ".rowhouse" / "cache" / "ledger", progress=progress)
-        if month is not None:
-            months[cell] = month
-    return months, tuple(unopened)
+        if ledger.heads():
+            ledgers.append(ledger)
+    return months_closed(ledgers, wanted(before, after), progress=progress), tuple(unopened)

@@ -285,7 +285,7 @@ def test_a_label_that_github_knows_counts_and_one_that_only_the_event_has_does_n
     spy.mkdir()
     (spy / "sitecustomize.py").write_text(
         "import sys, types\n"
-        "def review(root, base, head, *, labels=frozenset()):\n"
+        "def review(root, base, head, *, labels=frozenset(), **more):\n"
         f"    open({str(said)!r}, 'a').write(repr(sorted(labels)) + chr(10))\n"
         "    return types.SimpleNamespace(blocked=(), cells=(), tenants=(), digest='0' * 16, markdown=lambda: 'well', document=dict)\n"
         "selection = lambda *_: types.SimpleNamespace(cells=(), tenants=())\n"
