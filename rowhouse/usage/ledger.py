@@ -232,7 +232,8 @@ class Ledger:
         from rowhouse.usage.tables import make_table  # only who asks for a table waits for DuckDB to load
 
         chains = {source: list(self._reader.links(source, months, since)) for source in sources}
-        return make_table(connection, name, chains, lambda link: self._reader.path(link.key, link.etag), self._reader.folder)
+        folder = self._reader.folder / "days" / self.cell  # a cell's files make way for newer ones of its own alone
+        return make_table(connection, name, chains, lambda link: self._reader.path(link.key, link.etag), folder)
 
 
 def _next_month(month: str) -> str:

@@ -103,7 +103,7 @@ class _Maker:
     """Makes files of stretches where they are missing, all with one database of its own."""
 
     def __init__(self, path_of: Callable[[Link], Path], folder: Path) -> None:
-        self._path_of, self._days = path_of, folder / "days"
+        self._path_of, self._days = path_of, folder
         self._connection: duckdb.DuckDBPyConnection | None = None
 
     def __enter__(self) -> Self:

@@ -401,16 +401,16 @@ def test_two_runs_that_make_one_file_at_once_leave_the_one_that_was_there_first(
 
     def slow(maker: Any, source: str, files: Any, path: Path, count: int) -> None:
         convert(maker, source, files, path, count)
-        if not any(tmp_path.glob("days/*.parquet")):
+        if not any(tmp_path.glob("days/*/*.parquet")):
             monkeypatch.undo()
             Ledger(store, "main", cache=tmp_path).table(duckdb.connect())
-            taken.update({file: file.stat().st_ino for file in tmp_path.glob("days/*.parquet")})
+            taken.update({file: file.stat().st_ino for file in tmp_path.glob("days/*/*.parquet")})
 
     taken: dict[Path, int] = {}
     monkeypatch.setattr(tables._Maker, "_convert", slow)
     assert rows(Ledger(store, "main", cache=tmp_path)) == first
     assert taken
-    assert {file: file.stat().st_ino for file in tmp_path.glob("days/*.parquet")} == taken
+    assert {file: file.stat().st_ino for file in tmp_path.glob("days/*/*.parquet")} == taken
 
 
 def test_a_file_of_the_cache_that_lost_its_end_is_made_again(tmp_path: Path):
@@ -418,9 +418,22 @@ def test_a_file_of_the_cache_that_lost_its_end_is_made_again(tmp_path: Path):
     first = rows(filled(store, 6, step=6))
     ledger = Ledger(store, "main", cache=tmp_path)
     assert rows(ledger) == first
-    for file in tmp_path.glob("days/*.parquet"):
+    for file in tmp_path.glob("days/*/*.parquet"):
         file.write_bytes(file.read_bytes()[:-20])
     assert rows(ledger) == first
+
+
+def test_cells_that_share_a_cache_leave_each_others_files_alone(tmp_path: Path):
+    store, ledgers = MemoryStore(), []
+    for number in range(6):
+        at = START + number * HOUR
+        ledger = Ledger(store, f"cell-{number}", cache=tmp_path)
+        ledger.append("fly", window_of(at, 3600), [poll(at, f"t-{number}")])
+        ledgers.append(ledger)
+    assert [len(rows(ledger)) for ledger in ledgers] == [1] * 6
+    made = {file: file.stat().st_mtime_ns for file in tmp_path.glob("days/*/*.parquet")}
+    assert [len(rows(ledger)) for ledger in ledgers] == [1] * 6
+    assert {file: file.stat().st_mtime_ns for file in tmp_path.glob("days/*/*.parquet")} == made
 
 
 def test_a_day_that_grows_is_read_anew_and_its_old_files_go(tmp_path: Path):
@@ -430,7 +443,7 @@ def test_a_day_that_grows_is_read_anew_and_its_old_files_go(tmp_path: Path):
         at = START + hour * HOUR
         ledger.append("fly", window_of(at, 3600), [poll(at, f"t-{hour}")])
         assert len(rows(ledger)) == hour + 1
-    assert len(list((tmp_path / "days").iterdir())) <= 3
+    assert len(list((tmp_path / "days/main").iterdir())) <= 3
 
 
 def test_many_rows_stay_in_their_files_and_answer_the_same(monkeypatch: pytest.MonkeyPatch):
