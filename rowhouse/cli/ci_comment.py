@@ -16,11 +16,13 @@ from rowhouse.vendors.github import GitHub
 from rowhouse.vendors.github_model import Comment, CommitStatus
 from rowhouse.vendors.http import VendorError
 
-__all__ = ["MARKER", "REVIEW", "WAIT", "approved_in", "comment_of", "review_status", "set_status", "stick", "wait_status"]
+__all__ = ["MARKER", "REVIEW", "UNKNOWN", "WAIT", "approved_in", "comment_of", "review_status", "set_status", "stick", "wait_status"]
 
 MARKER: Final = "<!-- rowhouse:review -->"
 REVIEW: Final = "rowhouse/review"
 WAIT: Final = "rowhouse/wait"
+UNKNOWN: Final = "it cannot be said yet whether a tenant of this change waits for an earlier one; the comment says why"
+"""Of `rowhouse/wait`, where the change could not be reviewed."""
 _SHOWN: Final = 4
 _APPROVED: Final = re.compile(r"change (?P<digest>[0-9a-f]{16}) of (?P<base>[0-9a-f]{40})$", re.ASCII)
 
@@ -86,7 +88,7 @@ def approved_in(status: CommitStatus) -> tuple[str, str] | None:
 def wait_status(tenants: frozenset[str] | None, pending: frozenset[str]) -> tuple[str, str]:
     """State and description of `rowhouse/wait`: pending while one of the tenants is in a merged change that is not applied whole."""
     if tenants is None and pending:
-        return "pending", "it cannot be said yet whether a tenant of this change waits for an earlier one; the comment says why"
+        return "pending", UNKNOWN
     tenants = tenants or frozenset()
     both = sorted(tenant for tenant in tenants & pending if is_slug(tenant))
     if not tenants & pending:
