@@ -21,7 +21,7 @@ from rowhouse.cli.ci_record import Record
 from rowhouse.cli.ci_review import Reviewed, house_reviewer, house_selector, reviewed
 from rowhouse.cli.ci_text import append, fenced
 from rowhouse.cli.ci_told import connected, here, say, told
-from rowhouse.cli.ci_wait import Merges, hold_open_pulls
+from rowhouse.cli.ci_wait import LOOKING_S, Held, Merges, hold_open_pulls
 from rowhouse.cli.output import EXIT_FINDINGS
 from rowhouse.errors import RowhouseError
 from rowhouse.spec.load import read_fleet
@@ -115,18 +115,35 @@ async def _say_failed(github: GitHub, clone: Clone, event: PullEvent, error: Exc
 
 @app.command()
 @told
-def wait(base: BaseOption = "main") -> None:
-    """Set rowhouse/wait on every open pull request: it waits while one of its tenants is in a merged change that is not applied whole."""
+def wait(
+    base: BaseOption = "main",
+    seconds: Annotated[
+        float, typer.Option("--seconds", help="After these no further pull request is looked at.", envvar="ROWHOUSE_WAIT_SECONDS", min=0)
+    ] = LOOKING_S,
+) -> None:
+    """Set rowhouse/wait on every open pull request: it waits while one of its tenants is in a merged change that is not applied whole.
+
+    Exit code 1 when one could not be looked at, or there was no time for all; the others are told what is so.
+    """
     run, clone = here()
 
-    async def work() -> None:
+    async def work() -> Held:
         async with connected() as github:
             merges = Merges(clone, Record(github, await github.viewer()), house_selector())
-            found = await hold_open_pulls(github, clone, run, merges, base, os.environ.get("GITHUB_TOKEN", ""))
-            waiting = sorted(number for number, state in found.items() if state == "pending")
-            say(f"{len(found)} open pull requests, {len(waiting)} wait" + (f": {', '.join(map(str, waiting))}" if waiting else ""))
+            return await hold_open_pulls(github, clone, run, merges, base, os.environ.get("GITHUB_TOKEN", ""), seconds=seconds)
 
-    asyncio.run(work())
+    held = asyncio.run(work())
+    waiting = sorted(number for number, state in held.states.items() if state == "pending")
+    lines = [f"{len(held.states)} open pull requests, {len(waiting)} wait" + (f": {', '.join(map(str, waiting))}" if waiting else "")]
+    lines += [f"pull request {number}: could not be looked at ({kind}); its status is error" for number, kind in held.broken.items()]
+    if held.left:
+        named = ", ".join(map(str, sorted(held.left)))
+        lines.append(f"no time for {len(held.left)} pull requests: {named}; they wait until the next run, or run this job again")
+    for line in lines:
+        say(line)
+    if len(lines) > 1:
+        append(run.summary, fenced("\n".join(lines)))
+        raise typer.Exit(EXIT_FINDINGS)
 
 
 @app.command()

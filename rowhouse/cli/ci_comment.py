@@ -16,13 +16,27 @@ from rowhouse.vendors.github import GitHub
 from rowhouse.vendors.github_model import Comment, CommitStatus
 from rowhouse.vendors.http import VendorError
 
-__all__ = ["MARKER", "MENDS", "REVIEW", "WAIT", "approved_in", "comment_of", "review_status", "set_status", "stick", "wait_status"]
+__all__ = [
+    "MARKER",
+    "MENDS",
+    "REVIEW",
+    "UNKNOWN",
+    "WAIT",
+    "approved_in",
+    "comment_of",
+    "review_status",
+    "set_status",
+    "stick",
+    "wait_status",
+]
 
 MARKER: Final = "<!-- rowhouse:review -->"
 REVIEW: Final = "rowhouse/review"
 WAIT: Final = "rowhouse/wait"
 MENDS: Final = "mends-apply"
 """The label of a pull request that mends a merged change which failed for its tenants."""
+UNKNOWN: Final = "it cannot be said yet whether a tenant of this change waits for an earlier one; the comment says why"
+"""Of `rowhouse/wait`, where the change could not be reviewed."""
 _SHOWN: Final = 4
 _APPROVED: Final = re.compile(r"change (?P<digest>[0-9a-f]{16}) of (?P<base>[0-9a-f]{40})$", re.ASCII)
 
@@ -93,7 +107,7 @@ def wait_status(tenants: frozenset[str] | None, pending: frozenset[str], labels:
     if MENDS in labels and pending:
         return "success", f"the label {MENDS} says that this change mends one that could not be applied"
     if tenants is None and pending:
-        return "pending", "it cannot be said yet whether a tenant of this change waits for an earlier one; the comment says why"
+        return "pending", UNKNOWN
     tenants = tenants or frozenset()
     both = sorted(tenant for tenant in tenants & pending if is_slug(tenant))
     if not tenants & pending:

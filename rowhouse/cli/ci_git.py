@@ -18,6 +18,7 @@ from urllib.parse import urlsplit
 
 from rowhouse.cli.ci_event import CiError, Run
 from rowhouse.hiding import hidden
+from rowhouse.review.commits import Commits
 
 __all__ = ["Clone", "Merged", "MovedError"]
 
@@ -91,9 +92,11 @@ class Clone:
         """What a merge of `head` into `base` gives, as a commit that only this clone has; `head` itself where it is up to date.
 
         Comparing `head` with a base that went on would show what others merged meanwhile as undone.
+        Raises: CiError, CommitsError for one that cannot be merged or is too large to be looked at.
         """
         if self.contains(head, base):
             return Merged(head)
+        Commits(self.root).refuse_endless(head)  # a merge would compare each of its files with each of the base's
         done = self._run("merge-tree", "--write-tree", "--name-only", "--no-messages", "-z", base, head)
         parts = done.stdout.split("\0")
         if done.returncode == 1:

@@ -9,10 +9,12 @@ from __future__ import annotations
 import os
 import re
 import subprocess
-from collections.abc import Iterable, Iterator, Mapping
+import tempfile
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import IO, Final
 
 from rowhouse.errors import RowhouseError
 from rowhouse.spec.problem import Problem
@@ -26,6 +28,11 @@ _LINK: Final = "120000"
 _SUBMODULE: Final = "160000"
 _COMMIT: Final = re.compile(r"[0-9a-f]{40}([0-9a-f]{24})?")
 _LONGEST_REFERENCE: Final = 255
+_LISTED_MOST: Final = 64 << 20
+"""Bytes of a listing. Half a million names; a tree of trees that are one another's copies, small as it is, lists without end."""
+_FILES_MOST: Final = 100_000
+_BYTES_MOST: Final = 64 << 20
+"""Of the data files of one commit: three times what 10,000 tenants of 2 KB have."""
 _MISSING: Final = "an object of the range is not in this clone. Fetch the whole range first."
 
 
@@ -77,6 +84,7 @@ class Commits:
         }
         self._contents: dict[str, bytes] = {}
         """Blobs that were read: two commits of one range share nearly all."""
+        self._known_sizes: dict[str, int] = {}
 
     def range_of(self, text: str) -> tuple[str, str]:
         """The two commits of `BASE..HEAD`, or of `BASE...HEAD` the last that they share and HEAD. An empty end is HEAD.
@@ -110,7 +118,7 @@ class Commits:
 
     def changed(self, base: str, head: str) -> list[Changed]:
         """Every path that differs, by path; renames are not guessed."""
-        fields = self._run("diff-tree", "-r", "-z", "--raw", "--no-renames", "--no-ext-diff", "--no-textconv", base, head).split(b"\0")
+        fields = self._listing("diff-tree", "-r", "-z", "--raw", "--no-renames", "--no-ext-diff", "--no-textconv", base, head).split(b"\0")
         found = []
         for meta, path in zip(fields[::2], fields[1::2], strict=False):
             before, after, _, _, status = meta.decode().lstrip(":").split(" ")
@@ -119,16 +127,41 @@ class Commits:
 
     def kept(self, commit: str, *folders: str) -> list[Kept]:
         """Every path of a commit below some folders (files may be named too), by path."""
-        listed = self._run("ls-tree", "-r", "-z", "--full-tree", commit, "--", *folders)
+        listed = self._listing("ls-tree", "-r", "-z", "--full-tree", commit, "--", *folders)
         return list(_kept(listed))
+
+    def refuse_endless(self, commit: str) -> None:
+        """Raises: CommitsError where a commit lists more than any project has, before anything walks through it."""
+        self._listing("ls-tree", "-r", "-z", "--full-tree", commit)
 
     def blobs(self, blobs: Iterable[str], most: int = MAX_FILE_BYTES) -> dict[str, bytes]:
         """Blob to its bytes; of those that are larger than `most` nothing is read and nothing said."""
         wanted = list(dict.fromkeys(blobs))
         unread = [blob for blob in wanted if blob not in self._contents]
-        small = [blob for blob, size in zip(unread, self._sizes(unread), strict=True) if size <= most]
+        sizes = self._sizes(unread)
+        small = [blob for blob in unread if sizes[blob] <= most]
         self._contents |= self._read(small)
         return {blob: self._contents[blob] for blob in wanted if len(self._contents.get(blob, b"")) <= most and blob in self._contents}
+
+    def contents(self, files: Sequence[Kept]) -> dict[str, bytes]:
+        """Blob to its bytes of files of one commit, as `blobs` gives them.
+
+        Raises: CommitsError where all of them together are more than is read of a commit: nothing of it is read then.
+        """
+        if len(files) > _FILES_MOST:
+            raise CommitsError(
+                f"the change leaves {len(files):,} data files; at most {_FILES_MOST:,} are read of a commit. Take files out of it."
+            )
+        sizes = self._sizes([kept.blob for kept in files])
+        # Each file counts, also one that is another's copy: its text is a text of its own.
+        total = sum(size for kept in files if (size := sizes[kept.blob]) <= MAX_FILE_BYTES)
+        if total > _BYTES_MOST:
+            largest = max((kept for kept in files if sizes[kept.blob] <= MAX_FILE_BYTES), key=lambda kept: sizes[kept.blob])
+            raise CommitsError(
+                f"the data files that the change leaves come to {total >> 20:,} MiB; at most {_BYTES_MOST >> 20} MiB are read of "
+                f"a commit. A tenant needs about ten lines. Shorten the largest, such as {show(largest.path)}."
+            )
+        return self.blobs(kept.blob for kept in files)
 
     def _read(self, small: list[str]) -> dict[str, bytes]:
         if not small:
@@ -148,30 +181,65 @@ class Commits:
         """The data folders of a commit, in the shape that `read_fleet` takes."""
         return Folders(self, commit)
 
-    def _sizes(self, blobs: list[str]) -> list[int]:
-        if not blobs:
-            return []
-        answer = self._run("cat-file", "--batch-check=%(objectsize)", given="".join(f"{blob}\n" for blob in blobs).encode())
-        try:
-            return [int(line) for line in answer.splitlines()]
-        except ValueError as error:
-            raise CommitsError(_MISSING) from error
+    def _sizes(self, blobs: Iterable[str]) -> dict[str, int]:
+        """Blob to its size in bytes. Raises: CommitsError where one is not here."""
+        unknown = [blob for blob in dict.fromkeys(blobs) if blob not in self._known_sizes]
+        if unknown:
+            answer = self._run("cat-file", "--batch-check=%(objectsize)", given="".join(f"{blob}\n" for blob in unknown).encode())
+            try:
+                self._known_sizes |= zip(unknown, map(int, answer.splitlines()), strict=True)
+            except ValueError as error:
+                raise CommitsError(_MISSING) from error
+        return self._known_sizes
+
+    def _listing(self, *args: str) -> bytes:
+        """What git lists, of which nobody knows beforehand how long it is. Raises: CommitsError where it is too long."""
+        with tempfile.TemporaryFile() as errors, self._started(args, errors) as git:
+            assert git.stdout is not None
+            listed = git.stdout.read(_LISTED_MOST + 1)
+            if len(listed) > _LISTED_MOST:
+                git.kill()
+                raise CommitsError(
+                    f"git {args[0]} lists more than {_LISTED_MOST >> 20} MiB of names, which no project has. "
+                    "Take the folders out of the change that hold so many files."
+                )
+            if git.wait():
+                errors.seek(0)
+                raise self._failed(args[0], errors.read())
+            return listed
 
     def _run(self, *args: str, given: bytes | None = None) -> bytes:
         ended = self._ended(args, given)
         if ended.returncode:
-            why = ended.stderr.decode(errors="replace").strip().splitlines()
-            raise CommitsError(f"git {args[0]} cannot read {self.root.name}: {show(why[-1]) if why else 'it says nothing'}.")
+            raise self._failed(args[0], ended.stderr)
         return ended.stdout
+
+    def _failed(self, verb: str, said: bytes) -> CommitsError:
+        why = said.decode(errors="replace").strip().splitlines()
+        return CommitsError(f"git {verb} cannot read {self.root.name}: {show(why[-1]) if why else 'it says nothing'}.")
 
     def _try(self, *args: str) -> bytes:
         ended = self._ended(args, None)
         return ended.stdout if ended.returncode == 0 else b""
 
     def _ended(self, args: tuple[str, ...], given: bytes | None) -> subprocess.CompletedProcess[bytes]:
-        safe = ("-c", "core.fsmonitor=false", "-c", f"core.hooksPath={os.devnull}", "-c", "core.quotePath=false")
+        with self._can_start():
+            return subprocess.run(self._command(args), cwd=self.root, env=self._env, input=given or b"", capture_output=True, check=False)
+
+    def _started(self, args: tuple[str, ...], errors: IO[bytes]) -> subprocess.Popen[bytes]:
+        with self._can_start():
+            return subprocess.Popen(
+                self._command(args), cwd=self.root, env=self._env, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=errors
+            )
+
+    @staticmethod
+    def _command(args: tuple[str, ...]) -> list[str]:
+        return ["git", "-c", "core.fsmonitor=false", "-c", f"core.hooksPath={os.devnull}", "-c", "core.quotePath=false", *args]
+
+    @contextmanager
+    def _can_start(self) -> Iterator[None]:
         try:
-            return subprocess.run(["git", *safe, *args], cwd=self.root, env=self._env, input=given or b"", capture_output=True, check=False)
+            yield
         except (FileNotFoundError, NotADirectoryError) as error:
             if not self.root.is_dir():
                 raise CommitsError(f"there is no folder {self.root}.") from error
@@ -191,7 +259,8 @@ class Folders:
             entry = Kept(f"{folder}/{name}", "040000", "") if inside else kept
             if rest:
                 self._by_folder.setdefault(folder, {})[name] = entry
-        self._bytes = commits.blobs(kept.blob for entries in self._by_folder.values() for kept in entries.values() if kept.mode in _REGULAR)
+        files = [kept for entries in self._by_folder.values() for kept in entries.values() if kept.mode in _REGULAR]
+        self._bytes = commits.contents(files)
 
     def __call__(self, folder: str) -> tuple[list[Source], list[Problem]]:
         """Every file of a folder, and what is wrong with those that cannot be taken."""

@@ -18,13 +18,17 @@ from rowhouse.spec.stack_file import read_stack
 __all__ = ["Sides"]
 
 _STACKS: Final = "stacks"
+_VALUES_MOST: Final = 1_000_000
+"""In the YAML of both sides, what they share counted once: a hundred for each of 10,000 tenants. A value that is read takes half a
+kilobyte, so that files of few bytes may be expensive.
+"""
 
 
 class Sides:
     """The files before and after, read once each."""
 
     def __init__(self, commits: Commits, base: str, head: str) -> None:
-        memory = Memory()
+        memory = Memory(_VALUES_MOST)
         self._folders = [commits.reader(base), commits.reader(head)]
         with _without_collection():
             (self.before, old), (self.after, new) = (read_fleet(commits.root, read=folders, memory=memory) for folders in self._folders)
@@ -86,7 +90,7 @@ def _chosen(folders: Folders, folder: str, slugs: Iterable[str]) -> dict[str, by
 def _stack_files(commits: Commits, commit: str) -> dict[str, bytes | None]:
     """Name to bytes; None of one that is too large to be read."""
     kept = [one for one in commits.kept(commit, _STACKS) if one.mode in {"100644", "100755"}]
-    files = {one.path.removeprefix(f"{_STACKS}/"): one.blob for one in kept}
-    wanted = {name: blob for name, blob in files.items() if name.startswith("Pulumi.") and name.endswith(".yaml") and "/" not in name}
-    contents = commits.blobs(wanted.values())
-    return {name: contents.get(blob) for name, blob in wanted.items()}
+    files = {one.path.removeprefix(f"{_STACKS}/"): one for one in kept}
+    wanted = {name: one for name, one in files.items() if name.startswith("Pulumi.") and name.endswith(".yaml") and "/" not in name}
+    contents = commits.contents([*wanted.values()])
+    return {name: contents.get(one.blob) for name, one in wanted.items()}

@@ -13,9 +13,9 @@ from typing import Any, Generic, TypeVar, cast
 
 from pydantic import BaseModel
 
-from rowhouse.errors import SpecError
+from rowhouse.errors import RowhouseError, SpecError
 from rowhouse.spec.checks import ALL_CHECKS
-from rowhouse.spec.document import Document, parse
+from rowhouse.spec.document import MAX_VALUES, Document, parse
 from rowhouse.spec.explain import validated
 from rowhouse.spec.files import AppFile, CatalogFile, TenantFile
 from rowhouse.spec.model import App, Catalog, Fleet, Plan, Tenant
@@ -24,7 +24,7 @@ from rowhouse.spec.resolve import resolved_app, resolved_catalog, resolved_tenan
 from rowhouse.spec.slug import show
 from rowhouse.spec.source import Source, read_folder, refused_name, text_of
 
-__all__ = ["Memory", "check_fleet", "load_fleet", "read_fleet"]
+__all__ = ["Memory", "TooMuchError", "check_fleet", "load_fleet", "read_fleet"]
 
 M = TypeVar("M", bound=BaseModel)
 R = TypeVar("R")
@@ -52,12 +52,30 @@ class _Said:
     problems: list[Problem]
 
 
+class TooMuchError(RowhouseError):
+    """All files together hold more than whoever reads them wants to read."""
+
+
 class Memory:
     """What files said that were read before, and what was made of them."""
 
-    def __init__(self) -> None:
+    def __init__(self, most: int | None = None) -> None:
+        """Args: most: how many values all files may hold together; None: as many as they do."""
         self.said: dict[Source, _Said] = {}
+        self._left = most
+        self._most = most
         self._made: dict[tuple[int, ...], tuple[tuple[Any, ...], Any]] = {}
+
+    def spend(self, source: Source, values: int) -> None:
+        """Count what one file held. Raises: TooMuchError."""
+        if self._left is None:
+            return
+        self._left -= values
+        if self._left < 0:
+            raise TooMuchError(
+                f"the data files hold more than {self._most:,} values together, which is all that is read; {source.file} is one too many. "
+                "A tenant needs about ten lines. Shorten the longest files."
+            )
 
     def made(self, make: Callable[..., R], slug: str, *parts: Any) -> R:
         """What `make` made of the very same parts before, or makes of them now."""
@@ -96,6 +114,7 @@ def read_fleet(
         proposed: texts of tenant files, by id, that are not written yet and are checked as if they were, in place of those that are.
         read: from a folder's name to its files, where they are not on disk below `root`.
         memory: what files said that were read before; a second fleet that shares most files with the first is read twice as quickly.
+    Raises: TooMuchError where the memory has a bound and the files go beyond it.
     """
     take = read or (lambda folder: read_folder(root, folder))
     memory = memory or Memory()
@@ -158,7 +177,7 @@ def _folder(
         taken.sources[source.slug] = source
         said = memory.said.get(source)
         if said is None:
-            said = memory.said[source] = _said(source, model)
+            said = memory.said[source] = _said(source, model, memory)
         taken.problems.extend(said.problems)
         if said.data is None:
             continue
@@ -173,9 +192,11 @@ def _folder(
     return taken
 
 
-def _said(source: Source, model: type[BaseModel]) -> _Said:
+def _said(source: Source, model: type[BaseModel], memory: Memory) -> _Said:
     """What one file says, whatever the others say."""
     document, noted = parse(source)
+    # One that is refused was read as far as that, which is at most what it has room for.
+    memory.spend(source, min(MAX_VALUES, len(source.text) // 2) if document is None else len(document.values))
     if document is None:
         return _Said(None, None, noted)
     held, wrong = validated(model, document)

@@ -2,13 +2,16 @@
 
 import os
 import subprocess
+import textwrap
 from pathlib import Path
 
 import pytest
 
+from rowhouse.cli.reviewing import house_selection
+from rowhouse.errors import RowhouseError
 from rowhouse.review.commits import Commits, CommitsError
 from rowhouse.spec.load import read_fleet
-from tests.review.scratch import Scratch, git
+from tests.review.scratch import TENANTS, Scratch, git
 
 ACME = {"acme": "owner: {email: a@acme.example}\nplan: aether/pro\n"}
 
@@ -161,3 +164,39 @@ def test_an_object_that_was_never_fetched_is_said_to_be_missing(scratch: Scratch
     (scratch.root / ".git/objects" / blob[:2] / blob[2:]).unlink()
     with pytest.raises(CommitsError, match="Fetch the whole range"):
         Commits(scratch.root).reader(commit)
+
+
+def heavy(scratch: Scratch, content: bytes, files: int) -> str:
+    """A commit with many tenants' files that are one another's copies: one object, and yet as much to read as it looks."""
+    blob = git(scratch.root, "hash-object", "-w", "--stdin", given=content.decode())
+    tree = git(scratch.root, "mktree", given="".join(f"100644 blob {blob}\tt{n}.yaml\n" for n in range(files)))
+    kept = [line for line in git(scratch.root, "ls-tree", "HEAD").splitlines() if not line.endswith("\ttenants")]
+    top = git(scratch.root, "mktree", given="\n".join([*kept, f"040000 tree {tree}\ttenants"]) + "\n")
+    return git(scratch.root, "commit-tree", top, "-p", "HEAD", "-m", "heavy")
+
+
+@pytest.mark.parametrize(
+    ("content", "files", "why"),
+    [
+        (b"# " + b"x" * 250_000, 300, r"come to 7\d MiB; at most 64 MiB are read of a commit"),
+        (b"a: 1\n", 100_001, "leaves 100,0.. data files; at most 100,000"),
+        (b"members: [" + b"a," * 12_500 + b"]", 9, "more than 100,000 values together"),
+        (b"members: [" + b"*a," * 20_000 + b"]", 6, "more than 100,000 values together"),
+    ],
+    ids=["bytes", "files", "values", "refused values"],
+)
+def test_what_is_small_one_by_one_and_large_together_is_refused(
+    scratch: Scratch, content: bytes, files: int, why: str, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr("rowhouse.review.sides._VALUES_MOST", 100_000)
+    with pytest.raises(RowhouseError, match=why):
+        house_selection(scratch.root, scratch.base, heavy(scratch, content, files))
+
+
+def test_ten_thousand_ordinary_files_are_far_below_every_bound(scratch: Scratch):
+    text = TENANTS["acme"] + "\n".join(f"# {'a note of somebody ' * 4}" for _ in range(20))
+    head = heavy(scratch, textwrap.dedent(text).encode(), 10_000)
+    commits = Commits(scratch.root)
+    files = commits.kept(head, "tenants")
+    assert sum(map(len, commits.contents(files).values())) * len(files) < 32 << 20
+    assert len(commits.reader(head)("tenants")[0]) == 10_000
