@@ -132,7 +132,7 @@ class Street:
 
     def __init__(self, numbers: range, hostile: frozenset[int]) -> None:
         self.now, self.hostile, self.looked = 0.0, hostile, list[int]()
-        self.pulls = [SimpleNamespace(number=n, head=SimpleNamespace(sha=f"{n:040}")) for n in numbers]
+        self.pulls = [SimpleNamespace(number=n, label_names=frozenset(), head=SimpleNamespace(sha=f"{n:040}")) for n in numbers]
         self.said: dict[str, list[Any]] = {pull.head.sha: [_status(REVIEW, "success", "well")] for pull in self.pulls}
         self.root = Path()
 
