@@ -261,6 +261,7 @@ def test_a_merge_makes_open_pull_requests_of_its_tenants_wait_until_it_is_applie
     assert waits(town, same) == "success"
 
 
+@pytest.mark.long
 def test_an_apply_that_was_killed_leaves_its_tenants_waiting(settled: Town):
     town = settled
     sha = town.propose(1, {"tenants/acme.yaml": TENANT.format(name="acme") + "state: suspended\n"})
