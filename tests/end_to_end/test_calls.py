@@ -2,6 +2,8 @@
 
 from collections.abc import Callable
 
+import pytest
+
 from rowhouse.localcloud.kernel import Entry, Fault
 from tests.end_to_end.calling import calls_of, chain_of, is_once_a_run
 from tests.end_to_end.world import World
@@ -32,6 +34,7 @@ def test_a_new_tenant_of_a_running_fleet_costs_few_calls(play: Callable[..., Non
     play(scene)
 
 
+@pytest.mark.long
 def test_few_calls_of_a_new_tenant_wait_for_each_other(play: Callable[..., None]):
     async def scene(made: World) -> None:
         assert (ran := await made.up()).code == 0, ran.failed()

@@ -4,6 +4,8 @@ import sys
 from collections.abc import Callable
 from typing import Any
 
+import pytest
+
 from rowhouse.localcloud.images import Image
 from rowhouse.spec.names import edge_machine_name
 from tests.end_to_end.world import TENANTS, World
@@ -15,6 +17,7 @@ def machines(made: World) -> dict[str, dict[str, Any]]:
     return {machine["name"]: machine for machine in edge["machines"].values()}
 
 
+@pytest.mark.long
 def test_a_gateway_that_cannot_serve_stops_the_update_before_the_other_one(play: Callable[..., None]):
     async def scene(made: World) -> None:
         made.cloud.fly.images.add(Image("edge", (sys.executable, "-m", "rowhouse.edge"), "edge"))

@@ -8,8 +8,8 @@ from tests.end_to_end.faulting import KINDS, apply_spoiled, destroy_spoiled, spr
 from tests.end_to_end.killing import DESTROY_CALLS, UP_CALLS
 
 STEP = 6  # one call of six is spoiled in `make test`
-# The kinds that leave a vendor in another state than it said, and two others, are seen each time; all of them in `make test-long`.
-OFTEN = {"error_after", "drop_after", "hang_after", "partial", "stale"}
+# The kinds that leave a vendor in another state than it said, and one other, are seen each time; all of them in `make test-long`.
+OFTEN = {"error_after", "drop_after", "stale"}
 TURNS = [pytest.param(kind, turn, marks=() if kind in OFTEN else pytest.mark.long) for turn, kind in enumerate(KINDS)]
 
 

@@ -6,7 +6,7 @@ import pytest
 
 from tests.end_to_end.killing import apply_killed, none_unvisited, rest, short
 
-SHORT = short("up", 10)
+SHORT = short("up", 17)
 
 
 def test_no_call_is_left_unvisited(undisturbed: dict[str, object]):

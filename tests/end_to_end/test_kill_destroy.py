@@ -6,7 +6,7 @@ import pytest
 
 from tests.end_to_end.killing import destroy_killed, none_unvisited, rest, short
 
-SHORT = short("destroy", 17)
+SHORT = short("destroy", 25)
 
 
 def test_no_call_is_left_unvisited(undisturbed: dict[str, object]):

@@ -93,6 +93,7 @@ def test_the_last_secret_that_leaves_a_file_leaves_the_machine(play: Callable[..
     play(scene)
 
 
+@pytest.mark.long
 def test_routes_go_to_the_store_that_the_settings_name(play: Callable[..., None]):
     async def scene(made: World) -> None:
         # A folder given as a setting stands for a bucket here: what counts is that plugin and gateways are told the same.
@@ -125,6 +126,7 @@ def test_both_gateways_are_never_replaced_at_once(play: Callable[..., None]):
     play(scene)
 
 
+@pytest.mark.long
 def test_a_renamed_hostname_moves_the_route_and_leaves_none_behind(play: Callable[..., None]):
     async def scene(made: World) -> None:
         await applied(made)

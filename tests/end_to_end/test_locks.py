@@ -106,6 +106,7 @@ def test_a_killed_engine_leaves_no_lock(play: Callable[..., None], undisturbed: 
     play(scene)
 
 
+@pytest.mark.long
 def test_a_torn_last_line_of_the_journal_is_dropped(play: Callable[..., None], undisturbed: dict[str, object]):
     async def scene(made: World) -> None:
         await interrupted(made, ("up", "--yes"), 12, "kill_after_answer", "engine")

@@ -12,6 +12,7 @@ needs_cli = pytest.mark.skipif(shutil.which("pulumi") is None, reason="pulumi is
 ENGINES = ["embedded", pytest.param("pulumi", marks=[pytest.mark.pulumi_cli, pytest.mark.long, needs_cli])]
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("engine", ENGINES)
 def test_an_old_state_is_named_as_such_and_up_with_refresh_makes_everything_anew(play: Callable[..., None], engine: str):
     async def scene(made: World) -> None:

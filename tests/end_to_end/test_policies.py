@@ -77,6 +77,7 @@ def test_both_engines_say_the_same(runner: asyncio.Runner, nursery: Nursery, tmp
     assert ours == theirs
 
 
+@pytest.mark.long
 def test_a_tenant_may_be_suspended_leave_and_change_plan_under_the_policies(play: Callable[..., None]):
     async def scene(made: World) -> None:
         made.add_policies()

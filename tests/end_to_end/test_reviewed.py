@@ -111,6 +111,7 @@ def test_a_price_raised_in_review_reaches_the_subscriptions_and_a_closed_gate_cl
     play(scene, engine=engine)
 
 
+@pytest.mark.long
 def test_an_object_changed_by_hand_is_not_overwritten_by_a_change_that_did_not_show_it(play: Callable[..., None]):
     async def scene(made: World) -> None:
         base = begun(made)
@@ -132,6 +133,7 @@ def test_an_object_changed_by_hand_is_not_overwritten_by_a_change_that_did_not_s
     play(scene)
 
 
+@pytest.mark.long
 def test_what_an_interrupted_apply_left_half_done_is_finished(play: Callable[..., None]):
     async def scene(made: World) -> None:
         base = begun(made)

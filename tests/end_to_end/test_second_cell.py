@@ -3,12 +3,15 @@
 import shutil
 from collections.abc import Callable
 
+import pytest
+
 from tests.end_to_end.world import World
 
 FERN = "owner: {email: fern@okafor.example}\nplan: shop/paid\ncell: eu\n"
 CATALOG_PATHS = r"^/v1/(products|prices|billing/meters)"
 
 
+@pytest.mark.long
 def test_a_second_cell_sells_from_the_first_one_s_catalog(play: Callable[..., None]):
     async def scene(made: World) -> None:
         shutil.copy2(made.project / "stacks/Pulumi.main.yaml", made.project / "stacks/Pulumi.eu.yaml")

@@ -167,6 +167,7 @@ def test_planted_secrets_are_nowhere(play: Callable[..., None]):
     play(scene)
 
 
+@pytest.mark.long
 def test_an_interrupted_state_has_no_secret(play: Callable[..., None]):
     async def scene(made: World) -> None:
         planted(made)

@@ -136,6 +136,7 @@ def test_a_list_with_a_part_left_out_removes_no_more_than_what_is_left_over(play
     play(scene)
 
 
+@pytest.mark.long
 def test_what_a_living_run_is_about_to_record_is_no_leftover(play: Callable[..., None]):
     async def scene(made: World) -> None:
         assert (ran := await made.up()).code == 0, ran.failed()

@@ -500,6 +500,7 @@ def test_killed_in_a_create_the_next_run_shows_it_and_converges(box: Sandbox) ->
     assert set(box.cloud.objects()) == {"a-1", "b-1"}
 
 
+@pytest.mark.long
 def test_killed_in_a_create_of_something_that_is_then_dropped_nothing_is_left_over(box: Sandbox) -> None:
     box.cloud.fault(create__b="hang")
     killed_while(box, "create b", 'Thing("b")')
@@ -513,6 +514,7 @@ def test_killed_in_a_create_of_something_that_is_then_dropped_nothing_is_left_ov
     assert pending(box) == []
 
 
+@pytest.mark.long
 def test_killed_in_an_update_that_is_then_taken_back_the_update_is_repeated(box: Sandbox) -> None:
     box.up('Thing("a", value=1)')
     box.cloud.fault(update__a="hang")
@@ -523,6 +525,7 @@ def test_killed_in_an_update_that_is_then_taken_back_the_update_is_repeated(box:
     assert box.cloud.objects() == {"a-1": {"size": 1, "value": 1}}
 
 
+@pytest.mark.long
 def test_killed_in_a_deletion_of_something_that_is_then_wanted_again_it_is_looked_for(box: Sandbox) -> None:
     box.up('Thing("a"); Thing("b")')
     box.cloud.fault(delete__a="hang")

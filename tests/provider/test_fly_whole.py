@@ -132,6 +132,7 @@ def test_whatever_call_of_an_up_goes_wrong_the_end_is_the_same(fault: str) -> No
     run(body)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("fault", ["down after", "lost", "killed after"])
 def test_whatever_call_of_a_removal_goes_wrong_nothing_is_left_over(fault: str) -> None:
     async def one(number: int) -> bool:

@@ -130,6 +130,7 @@ def test_a_cell_without_a_stack_file_is_refused(scratch: Scratch):
     assert "review.stack-kept" in rules(judge(scratch, scratch.commit()))
 
 
+@pytest.mark.long
 def test_an_instance_that_goes_is_refused_and_its_volume_named_as_destroyed(scratch: Scratch):
     scratch.edit("tenants/acme.yaml", "  lab: {memory_mb: 256, volume_gb: 1}\n", "")
     review = judge(scratch, scratch.commit())
@@ -252,6 +253,7 @@ def test_code_of_a_change_does_not_run(scratch: Scratch, tmp_path: Path):
     assert "review.program" in {one.rule for one in review.objections}
 
 
+@pytest.mark.long
 def test_a_review_without_a_warm_parent_makes_its_own(scratch: Scratch, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.delenv("ROWHOUSE_NURSERY")
     scratch.edit("tenants/birch.yaml", "Birch", "Birch Two")
@@ -285,7 +287,7 @@ HOSTILE = [
 ]
 
 
-@pytest.mark.parametrize("text", HOSTILE)
+@pytest.mark.parametrize("text", [*HOSTILE[:1], *(pytest.param(text, marks=pytest.mark.long) for text in HOSTILE[1:])])
 def test_words_of_a_file_stay_words(scratch: Scratch, text: str):
     quoted = text.replace("\\", "\\\\").replace('"', '\\"')
     scratch.edit("tenants/birch.yaml", "name: Birch", f'name: "{quoted}"')
@@ -297,6 +299,7 @@ def test_words_of_a_file_stay_words(scratch: Scratch, text: str):
     assert "onerror" not in shown or "&lt;img" in shown
 
 
+@pytest.mark.long
 def test_a_branch_with_a_hostile_name_is_only_a_name(scratch: Scratch):
     name = "x;touch${IFS}sprung;`id`"
     scratch.edit("tenants/birch.yaml", "Birch", "Birch Two")
@@ -308,6 +311,7 @@ def test_a_branch_with_a_hostile_name_is_only_a_name(scratch: Scratch):
     assert not Path("sprung").exists()
 
 
+@pytest.mark.long
 def test_the_limits_before_the_change_are_those_it_is_held_against(scratch: Scratch):
     scratch.edit("policies/settings.yaml", "interrupted: 25", "interrupted: 0")
     scratch.base = scratch.commit()

@@ -166,6 +166,7 @@ def test_a_total_that_stripe_refused_afterwards_is_told_by_the_next_pass_and_sen
     run(tmp_path, body, report_lag_s=20)
 
 
+@pytest.mark.long
 def test_a_meter_event_written_by_hand_is_noticed_and_put_right(tmp_path: Path) -> None:
     """A Stripe object edited by hand."""
 

@@ -133,6 +133,7 @@ def test_press_2407_two_passes_at_once_leave_one_line_and_send_once(tmp_path: Pa
     run(tmp_path, body)
 
 
+@pytest.mark.long
 def test_killed_at_each_write_and_each_call_and_run_again_nothing_is_lost_or_doubled(tmp_path: Path) -> None:
     """Each hour a pass dies one call later than the one before it, and another one runs a minute after that."""
 

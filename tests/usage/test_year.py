@@ -15,6 +15,7 @@ from tests.usage.year import Year
 YEAR = [f"2027-{month:02}" for month in range(1, 13)]
 
 
+@pytest.mark.long
 def test_a_month_and_its_bad_days(tmp_path: Path) -> None:
     year = Year(11, 6, ["2027-02"], tmp_path, interval=12 * HOUR)
     asyncio.run(year.tell())

@@ -83,6 +83,7 @@ def test_a_cell_that_could_not_be_looked_at_closes_nothing_and_is_told(town: Tow
     assert [state for _, state in states(town)] == ["closed", "closed"]
 
 
+@pytest.mark.long
 def test_a_cell_whose_look_is_missing_closes_nothing(town: Town):
     put(town, "main", seen(change()))
     told(town)
@@ -101,6 +102,7 @@ def test_what_is_merged_and_not_applied_yet_is_no_drift(town: Town):
     assert town.hub.issues == []
 
 
+@pytest.mark.long
 def test_an_issue_of_a_person_with_our_label_and_marker_is_left_alone(town: Town):
     put(town, "main", seen(change()))
     told(town)
@@ -111,6 +113,7 @@ def test_an_issue_of_a_person_with_our_label_and_marker_is_left_alone(town: Town
     assert (forged["state"], town.hub.issues[0]["state"]) == ("open", "closed")
 
 
+@pytest.mark.long
 def test_a_cause_that_a_person_closed_as_not_planned_stays_closed(town: Town):
     put(town, "main", seen(change()))
     told(town)

@@ -141,6 +141,7 @@ def test_what_was_reviewed_of_a_merge_is_what_its_apply_may_do(settled: Town, sq
     assert ranges(town) == [(base, head)]
 
 
+@pytest.mark.long
 def test_a_review_that_somebody_else_says_there_was_approves_nothing(settled: Town):
     town = settled
     base = town.git("rev-parse", "main")
@@ -153,6 +154,7 @@ def test_a_review_that_somebody_else_says_there_was_approves_nothing(settled: To
     assert ranges(town) == []
 
 
+@pytest.mark.long
 def test_a_change_with_another_digest_than_was_reviewed_approves_nothing(settled: Town):
     town = settled
     base = town.git("rev-parse", "main")
@@ -248,6 +250,7 @@ def test_tenants_that_failed_wait_and_the_others_do_not(settled: Town):
     assert waits(town, first) == "success"
 
 
+@pytest.mark.long
 def test_a_merge_makes_open_pull_requests_of_its_tenants_wait_until_it_is_applied(settled: Town):
     town = settled
     same = town.propose(1, {"tenants/acme.yaml": TENANT.format(name="acme") + "state: suspended\n"})
@@ -287,6 +290,7 @@ def test_a_change_that_half_failed_and_was_taken_back_is_applied_once_more(settl
     assert planned(town) == ["main"]
 
 
+@pytest.mark.long
 def test_nobody_waits_in_a_project_that_applies_by_other_means(town: Town):
     sha = town.propose(1, {"tenants/acme.yaml": TENANT.format(name="acme") + "state: suspended\n"})
     commented(town, 1)

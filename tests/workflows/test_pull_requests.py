@@ -39,6 +39,7 @@ def test_a_new_pull_request_gets_one_comment_and_both_statuses(town: Town, job: 
     assert (town.hub.status(sha, "rowhouse/review"), town.hub.status(sha, "rowhouse/wait")) == ("success", "success")
 
 
+@pytest.mark.long
 def test_the_review_needs_no_right_but_reading_and_writes_nothing_to_github(town: Town):
     town.propose(1, {"tenants/echo.yaml": NEW})
     ran = reviewed(town, 1)
@@ -47,7 +48,9 @@ def test_the_review_needs_no_right_but_reading_and_writes_nothing_to_github(town
     assert town.hub.calls == []
 
 
-@pytest.mark.parametrize("keys", [{}, {"AWS_ACCESS_KEY_ID": "somebody", "AWS_SECRET_ACCESS_KEY": "somebody"}])
+@pytest.mark.parametrize(
+    "keys", [{}, pytest.param({"AWS_ACCESS_KEY_ID": "somebody", "AWS_SECRET_ACCESS_KEY": "somebody"}, marks=pytest.mark.long)]
+)
 def test_a_project_with_a_remote_ledger_is_reviewed_without_it_and_says_so(town: Town, keys: dict[str, str]):
     with socket.create_server(("127.0.0.1", 0)) as store:
         store.settimeout(0)
@@ -77,6 +80,7 @@ def test_a_stack_file_that_would_explode_is_named_and_blocks(town: Town):
     assert town.hub.status(sha, "rowhouse/review") == "failure"
 
 
+@pytest.mark.long
 def test_a_second_push_edits_the_same_comment(town: Town):
     town.propose(1, {"tenants/echo.yaml": NEW})
     commented(town, 1)
@@ -106,6 +110,7 @@ def test_what_others_merged_meanwhile_is_not_shown_as_undone(town: Town):
     assert "gale" not in body
 
 
+@pytest.mark.long
 def test_a_conflict_is_named_and_blocks(town: Town):
     old = town.git("rev-parse", "main")
     town.merge("tenants/acme.yaml", NEW + "state: suspended\n")
@@ -125,6 +130,7 @@ def test_a_comment_of_somebody_else_with_our_marker_is_neither_edited_nor_believ
     assert len(ours(town, 1)) == 1
 
 
+@pytest.mark.long
 def test_a_comment_of_ours_that_only_quotes_the_marker_stays(town: Town):
     town.propose(1, {"tenants/echo.yaml": NEW})
     quoting = town.hub.add_comment(1, BOT, f"> {MARKER}\nanother workflow's words")
@@ -133,6 +139,7 @@ def test_a_comment_of_ours_that_only_quotes_the_marker_stays(town: Town):
     assert len(ours(town, 1)) == 2
 
 
+@pytest.mark.long
 def test_our_comment_is_found_behind_a_hundred_others(town: Town):
     town.propose(1, {"tenants/echo.yaml": NEW})
     for number in range(250):
@@ -143,6 +150,7 @@ def test_our_comment_is_found_behind_a_hundred_others(town: Town):
     assert "echo" in own["body"]
 
 
+@pytest.mark.long
 def test_two_runs_at_once_leave_one_comment(town: Town):
     town.propose(1, {"tenants/echo.yaml": NEW})
     both = threading.Barrier(2, timeout=60)
@@ -176,6 +184,7 @@ def test_a_head_that_moved_before_the_run_is_left_to_its_own_run(town: Town):
     assert town.hub.writes() == []
 
 
+@pytest.mark.long
 def test_a_head_that_moves_during_the_run_gets_no_green_status_from_it(town: Town):
     town.propose(1, {"tenants/echo.yaml": NEW})
     event, asked = town.event(1), []
@@ -320,6 +329,7 @@ def test_a_review_that_breaks_leaves_a_failed_status_and_no_secret(town: Town):
     assert not any(token in ran.out + body for token in town.hub.tokens)
 
 
+@pytest.mark.long
 def test_a_token_that_may_not_write_is_told_in_words(town: Town):
     town.propose(1, {"tenants/echo.yaml": NEW})
     token = town.token({"contents": "read", "deployments": "read", "pull-requests": "read", "statuses": "read"})

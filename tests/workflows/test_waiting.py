@@ -109,6 +109,7 @@ def test_one_that_breaks_the_selection_stops_no_other_and_is_told_without_its_wo
     assert not any(word in told for word in ("@team", "::error::", "<img", "evil"))
 
 
+@pytest.mark.long
 def test_those_for_whom_there_is_no_time_wait_are_named_and_fail_the_job(town: Town):
     heads = [
         was_reviewed(town, town.propose(n, {f"tenants/{name}.yaml": TENANT.format(name=name)})) for n, name in ((1, "echo"), (2, "foxy"))
