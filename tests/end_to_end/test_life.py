@@ -31,6 +31,7 @@ async def applied(made: World) -> None:
     assert (looked := await made.preview()).ops == {}, looked.document
 
 
+@pytest.mark.long
 def test_a_paid_plan_can_become_free_and_paid_again(play: Callable[..., None]):
     async def scene(made: World) -> None:
         await applied(made)

@@ -94,6 +94,7 @@ def test_a_halted_engine_goes_on_where_it_was(play: Callable[..., None], undistu
     play(scene)
 
 
+@pytest.mark.long
 def test_a_killed_engine_leaves_no_lock(play: Callable[..., None], undisturbed: dict[str, object]):
     async def scene(made: World) -> None:
         first = await halted(made)

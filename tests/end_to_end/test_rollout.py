@@ -12,7 +12,6 @@ from rowhouse.localcloud.images import Image
 from tests.end_to_end.world import _APP, IMAGES, ROOT, World
 
 CLI = [
-    pytest.mark.long,
     pytest.mark.pulumi_cli,
     pytest.mark.skipif(shutil.which("pulumi") is None, reason="pulumi is not on PATH"),
 ]
@@ -43,6 +42,7 @@ def images(made: World) -> dict[str, str]:
     return found
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("engine", ["embedded", pytest.param("pulumi", marks=CLI)])
 def test_an_image_goes_out_in_waves_and_stops_where_a_machine_does_not_become_well(play: Callable[..., None], engine: str):
     async def scene(made: World) -> None:

@@ -205,6 +205,7 @@ def test_a_blocked_change_whose_status_was_made_green_approves_nothing(settled: 
     assert ranges(town) == []
 
 
+@pytest.mark.long
 def test_a_change_that_mends_what_failed_waits_until_somebody_says_that_it_is_one(settled: Town):
     town = settled
     town.merge("tenants/acme.yaml", TENANT.format(name="acme") + "members: ['@a.example']\n")

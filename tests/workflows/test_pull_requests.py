@@ -51,6 +51,7 @@ def test_the_review_needs_no_right_but_reading_and_writes_nothing_to_github(town
 @pytest.mark.parametrize(
     "keys", [{}, pytest.param({"AWS_ACCESS_KEY_ID": "somebody", "AWS_SECRET_ACCESS_KEY": "somebody"}, marks=pytest.mark.long)]
 )
+@pytest.mark.long
 def test_a_project_with_a_remote_ledger_is_reviewed_without_it_and_says_so(town: Town, keys: dict[str, str]):
     with socket.create_server(("127.0.0.1", 0)) as store:
         store.settimeout(0)
@@ -284,6 +285,7 @@ def test_a_forged_result_of_the_unprivileged_run_changes_nothing(town: Town):
     assert town.hub.status(sha, "rowhouse/review") == "failure"
 
 
+@pytest.mark.long
 def test_a_label_that_github_knows_counts_and_one_that_only_the_event_has_does_not(town: Town):
     """The comment asks GitHub: an event is as old as the run that waited."""
     town.propose(1, {"tenants/echo.yaml": NEW})
