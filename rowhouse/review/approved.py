@@ -20,12 +20,13 @@ from rowhouse.review.changes import Outcome, Step, tenant_of
 from rowhouse.review.commits import Commits
 from rowhouse.review.digests import plain
 from rowhouse.review.render import CellWork, render, warm_parent
+from rowhouse.review.resources import NOT_KNOWN
 from rowhouse.review.sides import Sides
 
 __all__ = ["Approved", "approved_in", "held_urns", "unapproved"]
 
 _TENANT = "rowhouse:index:Tenant"
-_NOT_KNOWN = frozenset({"[unknown]", engine.FORESEEN, UNKNOWN_TEXT})
+_NOT_KNOWN = NOT_KNOWN | {UNKNOWN_TEXT}
 _ABSENT = object()
 
 

@@ -123,9 +123,14 @@ def _destroyed(review: Review) -> list[str]:
             names = ", ".join(f"{change.kind} {code(change.name)}" for change in gone[:_NAMED])
             rows.append((told, f"**{'replaced' if all('replace' in change.op for change in gone) else 'destroyed'}**: {names}"))
     rows += [(told, told.interruption) for told in review.told if told.interruption]
-    if not rows:
+    whole = [
+        f"- {_some(slugs)}: **destroyed**, with machines, volumes and gates: {why}"
+        for kind, why in (("removed", "no file is left"), ("moved", "another cell makes it anew, and its data stays behind"))
+        if (slugs := [one.tenant for one in review.affected.tenants.values() if one.kind == kind and one.before and one.before.instances])
+    ]
+    if not rows and not whole:
         return ["#### Destroyed or interrupted", "Nothing."]
-    lines = ["#### Destroyed or interrupted"]
+    lines = ["#### Destroyed or interrupted", *whole]
     lines += [f"- {_who(told)}: {what}" for told, what in rows[: _ROWS * 2]]
     if len(rows) > _ROWS * 2:
         left = sum(len(told.shape.tenants) for told, _ in rows[_ROWS * 2 :])

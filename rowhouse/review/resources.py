@@ -9,9 +9,10 @@ from rowhouse import engine
 from rowhouse.engine.properties import redacted
 from rowhouse.spec.policy import UNKNOWN, Resource
 
-__all__ = ["resources_of"]
+__all__ = ["NOT_KNOWN", "resources_of"]
 
-_NOT_KNOWN = frozenset({"[unknown]", engine.FORESEEN})
+NOT_KNOWN = frozenset({"[unknown]", engine.FORESEEN})
+"""Texts that stand for values which only an apply knows."""
 
 
 def resources_of(states: Iterable[engine.State]) -> list[Resource]:
@@ -43,4 +44,4 @@ def _opened(value: Any) -> Any:
         return {key: _opened(item) for key, item in value.items() if item is not None}
     if isinstance(value, list):
         return [_opened(item) for item in value]
-    return UNKNOWN if isinstance(value, str) and value in _NOT_KNOWN else value
+    return UNKNOWN if isinstance(value, str) and value in NOT_KNOWN else value

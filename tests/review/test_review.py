@@ -115,6 +115,7 @@ def test_a_file_that_goes_while_the_tenant_is_there_is_refused(scratch: Scratch,
     review = judge(scratch, scratch.commit())
     assert rules(review) == {"review.leaves-in-two-steps"}
     assert f"is gone while the tenant is {state} and has data" in review.blocked[0]
+    assert "**destroyed**, with machines, volumes and gates: no file is left" in sections(review)["Destroyed or interrupted"]
 
 
 def test_a_tenant_that_moves_to_another_cell_is_refused(scratch: Scratch):
