@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable
+from typing import Any
+
+import duckdb
 
 from rowhouse.usage.entries import Entry
 from rowhouse.usage.ledger import Ledger
@@ -101,3 +104,12 @@ def filled(store, hours: int, *, start: int = START + 27 * 24 * HOUR, step: int 
         for source in sources:
             assert ledger.append(source, window_of(at, 3600), [poll(at, f"t-{number}"), poll(at, f"u-{number}", "stopped")]).written
     return ledger
+
+
+def rows(ledger: Ledger, **span: Any) -> list[tuple[Any, ...]]:
+    """Every entry, read as a table."""
+    with duckdb.connect() as connection:
+        count = ledger.table(connection, **span)
+        found = connection.execute('SELECT source, kind, tenant, "at", "asof", state, value, data FROM entries ORDER BY ALL').fetchall()
+    assert count == len(found)
+    return found
