@@ -13,6 +13,7 @@ from typing import Any, Final, Literal
 from rowhouse.usage.entries import Entry
 from rowhouse.usage.observations import Finding
 from rowhouse.usage.previous import GONE, MachineMark
+from rowhouse.vendors.fly_events import said_in
 
 __all__ = ["Machine", "Reading", "read_events", "state_of"]
 
@@ -241,11 +242,7 @@ def _doubts(machine: Machine, events: Sequence[_Event], marks: Sequence[Sequence
 
 
 def _request(raw: Mapping[str, Any]) -> dict[str, Any]:
-    request = raw.get("request")
-    if not isinstance(request, Mapping):
-        return {}
-    inner = request.get("MonitorEvent")
-    known = inner if isinstance(inner, Mapping) and "exit_event" in inner else request
+    known = said_in(raw)
     return {name: known[name] for name in _KEPT if name in known}
 
 

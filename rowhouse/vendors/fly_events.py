@@ -8,13 +8,21 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-__all__ = ["exit_of", "how_ended"]
+__all__ = ["exit_of", "how_ended", "said_in"]
+
+
+def said_in(event: Mapping[str, Any]) -> Mapping[str, Any]:
+    """What an event says beside its type and time; of one that Fly's monitor wrote, what the monitor saw."""
+    request = event.get("request")
+    if not isinstance(request, Mapping):
+        return {}
+    inner = request.get("MonitorEvent")
+    return inner if isinstance(inner, Mapping) and "exit_event" in inner else request
 
 
 def exit_of(event: Mapping[str, Any]) -> Mapping[str, Any] | None:
     """The exit that an event tells of (`exit_code`, `oom_killed`, `requested_stop`, ...); None where it tells of none."""
-    request = event.get("request") or {}
-    return request.get("exit_event") or (request.get("MonitorEvent") or {}).get("exit_event")
+    return said_in(event).get("exit_event")
 
 
 def how_ended(ended: Mapping[str, Any]) -> str:
