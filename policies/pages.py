@@ -6,16 +6,14 @@ python -m policies.pages --write     bring it up to date
 
 from __future__ import annotations
 
-import argparse
 import sys
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Final
 
 from policies import RULES
 from rowhouse.spec.guardrails import FILE, Guardrails
 from rowhouse.spec.policy import ResourceRule, Rule
-from rowhouse.spec.schema import key_table
+from rowhouse.spec.schema import keep_current, key_table
 
 __all__ = ["PAGE", "main", "page"]
 
@@ -74,20 +72,7 @@ def _section(rule: Rule) -> str:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Write or check the page of the project in the working directory (or --root)."""
-    parser = argparse.ArgumentParser(prog="python -m policies.pages", description="Keep the page of the policies current.")
-    action = parser.add_mutually_exclusive_group(required=True)
-    action.add_argument("--write", action="store_true", help="bring the page up to date")
-    action.add_argument("--check", action="store_true", help="say whether the page is out of date; exit code 1 when it is")
-    parser.add_argument("--root", type=Path, default=Path(), help="the project's root; default: the working directory")
-    options = parser.parse_args(arguments)
-    path = options.root / PAGE
-    if options.write:
-        path.write_text(page(), encoding="utf-8")
-        return 0
-    if path.is_file() and path.read_text(encoding="utf-8") == page():
-        return 0
-    sys.stderr.write(f"{PAGE}: out of date. Run python -m policies.pages --write.\n")
-    return 1
+    return keep_current("policies.pages", "Keep the page of the policies current.", lambda root: {root / PAGE: page()}, arguments)
 
 
 if __name__ == "__main__":

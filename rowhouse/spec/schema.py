@@ -13,7 +13,7 @@ import argparse
 import json
 import sys
 import typing
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -24,7 +24,7 @@ from rowhouse.spec.explain import plain_annotation
 from rowhouse.spec.files import AppFile, CatalogFile, TenantFile
 from rowhouse.spec.rules import RULES
 
-__all__ = ["FOLDERS", "generated", "json_schema", "key_table", "main", "rule_table"]
+__all__ = ["FOLDERS", "generated", "json_schema", "keep_current", "key_table", "main", "rule_table"]
 
 FOLDERS: Final[dict[str, type[BaseModel]]] = {"apps": AppFile, "plans": CatalogFile, "tenants": TenantFile}
 
@@ -100,19 +100,30 @@ def generated(root: Path) -> dict[Path, str]:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Write or check the generated files of the project in the working directory (or --root)."""
-    parser = argparse.ArgumentParser(prog="python -m rowhouse.spec.schema", description="Keep schemas and key tables current.")
+    return keep_current("rowhouse.spec.schema", "Keep schemas and key tables current.", generated, arguments)
+
+
+def keep_current(
+    module: str, description: str, generate: Callable[[Path], Mapping[Path, str]], arguments: Sequence[str] | None = None
+) -> int:
+    """The command line of a module that prints documents: `--write` or `--check` what `generate` makes of a project's root.
+
+    Returns: the exit code; 1 when something was checked and is out of date.
+    """
+    parser = argparse.ArgumentParser(prog=f"python -m {module}", description=description)
     action = parser.add_mutually_exclusive_group(required=True)
     action.add_argument("--write", action="store_true", help="bring the files up to date")
     action.add_argument("--check", action="store_true", help="say which files are out of date; exit code 1 when there are any")
     parser.add_argument("--root", type=Path, default=Path(), help="the project's root; default: the working directory")
     options = parser.parse_args(arguments)
-    stale = [path for path, text in generated(options.root).items() if not path.exists() or path.read_text(encoding="utf-8") != text]
+    wanted = generate(options.root)
+    stale = [path for path, text in wanted.items() if not path.exists() or path.read_text(encoding="utf-8") != text]
     if options.write:
         for path in stale:
-            path.write_text(generated(options.root)[path], encoding="utf-8")
+            path.write_text(wanted[path], encoding="utf-8")
         return 0
     for path in stale:
-        sys.stderr.write(f"{path}: out of date. Run python -m rowhouse.spec.schema --write.\n")
+        sys.stderr.write(f"{path}: out of date. Run python -m {module} --write.\n")
     return 1 if stale else 0
 
 
