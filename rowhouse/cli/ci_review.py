@@ -6,9 +6,9 @@ Does: name what the workflows need of a review, and get the house's own. Does no
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, Protocol
@@ -136,22 +136,19 @@ def fetched(clone: Clone, run: Run, number: int, base: str, head: str, token: st
     return clone.merged(base, head)
 
 
-@contextmanager
-def without_credentials() -> Iterator[None]:
+def without_credentials() -> AbstractContextManager[None]:
     """Meanwhile this process and those it starts have nothing of their environment but what a program needs to run at all."""
-    kept = dict(os.environ)
-    for name in kept.keys() - _NEEDED:
-        del os.environ[name]
-    try:
-        yield
-    finally:
-        os.environ.update(kept)
+    return _without(os.environ.keys() - _NEEDED)
+
+
+def without_tokens() -> AbstractContextManager[None]:
+    """While a change's data is looked at, this process and those it starts hold no token of the workflow."""
+    return _without(_TOKENS)
 
 
 @contextmanager
-def without_tokens() -> Iterator[None]:
-    """While a change's data is looked at, this process and those it starts hold no token of the workflow."""
-    kept = {name: os.environ.pop(name) for name in _TOKENS if name in os.environ}
+def _without(names: Iterable[str]) -> Iterator[None]:
+    kept = {name: os.environ.pop(name) for name in names if name in os.environ}
     try:
         yield
     finally:
